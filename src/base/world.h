@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * world.h: the one door to the host.
+ *
+ * Every allocation and every host call of the library goes through a struct world, so that the
+ * library is an ordinary program in tests: a test world counts, records, and makes the n-th call
+ * fail. Functions return a value or a negative errno, never set errno as their answer.
+ *
+ * Allocation never returns memory that must not be used in a forked child.
+ */
+#ifndef BASE_WORLD_H
+#define BASE_WORLD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct stat;
+
+struct world {
+	void *(*alloc)(const struct world *w, size_t size); /* NULL: no memory; not zeroed */
+	void (*free)(const struct world *w, void *p, size_t size);
+
+	/* The address, or a negative errno (addresses of user space are below 2^63). */
+	int64_t (*mmap)(const struct world *w, uint64_t addr, uint64_t len, int prot, int flags,
+			int fd, uint64_t off);
+	int (*munmap)(const struct world *w, uint64_t addr, uint64_t len);
+	int (*mprotect)(const struct world *w, uint64_t addr, uint64_t len, int prot);
+	int64_t (*mremap)(const struct world *w, uint64_t addr, uint64_t old_len, uint64_t new_len,
+			  int flags, uint64_t new_addr);
+	int (*madvise)(const struct world *w, uint64_t addr, uint64_t len, int advice);
+	int (*msync)(const struct world *w, uint64_t addr, uint64_t len, int flags);
+	int (*mincore)(const struct world *w, uint64_t addr, uint64_t len, unsigned char *vec);
+	int (*mlock)(const struct world *w, uint64_t addr, uint64_t len, int onfault);
+	int (*munlock)(const struct world *w, uint64_t addr, uint64_t len);
+
+	/* 0 and *st, or a negative errno. */
+	int (*fstat)(const struct world *w, int fd, struct stat *st);
+	int (*fs_type)(const struct world *w, int fd, uint64_t *type); /* statfs f_type */
+	int (*fd_flags)(const struct world *w, int fd);		       /* F_GETFL */
+	int (*fd_dup)(const struct world *w, int fd);		       /* close-on-exec */
+	void (*fd_close)(const struct world *w, int fd);
+	/* 1: the two are one open file; 0: two; negative errno: cannot tell. */
+	int (*fd_same)(const struct world *w, int a, int b);
+	/* The path of an open file, as /proc/self/fd/N shows it; NUL ended, cut at size. */
+	int (*fd_path)(const struct world *w, int fd, char *buf, size_t size);
+	void *arg; /* of the world's maker */
+};
+
+/* The real host. */
+extern const struct world world_host;
+
+/*
+ * The world that newly created handles use, world_host unless a test or the command put another
+ * one here before the first call. Handles keep the one they were created with.
+ */
+extern const struct world *world_default;
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * backend.h: what a space asks of an MMU backend.
+ *
+ * Every operation either does all of what it says or returns a negative errno and has done
+ * nothing (advise and lock excepted, which say so). The caller holds the space's lock and has
+ * checked the range: page aligned, inside the bounds, not empty, free of overflow. Operations may
+ * enter the host kernel; they call nobody back and wait for no other thread.
+ *
+ * addr, len: guest addresses, bytes.
+ */
+#ifndef MMU_BACKEND_H
+#define MMU_BACKEND_H
+
+#include <stdatomic.h>
+
+#include "base/world.h"
+#include "vmspace/mmu.h"
+
+/* backend_map.flags */
+#define BACKEND_SHARED	   0x01u /* else private */
+#define BACKEND_NORESERVE  0x02u
+#define BACKEND_GROWSDOWN  0x04u /* the host may let it grow by itself: see grown() */
+#define BACKEND_LOCKED	   0x08u
+#define BACKEND_POPULATE   0x10u /* prefault; failure to do so is silent */
+#define BACKEND_STACK	   0x20u /* no large pages */
+#define BACKEND_NOREPLACE  0x40u /* the caller believes the range is a hole: -EEXIST if not */
+#define BACKEND_DROPPABLE  0x80u
+
+struct backend_map {
+	uint64_t addr, len;
+	uint32_t prot;	/* VMS_PROT_* */
+	uint32_t flags; /* BACKEND_* */
+	int fd;		/* -1: anonymous memory, new and zero */
+	uint64_t off;	/* file offset of addr */
+};
+
+/* backend_ops.caps */
+#define BACKEND_EAGER	0x1u /* always equal to the truth */
+#define BACKEND_CONTENT 0x2u /* holds bytes: contents, residency and end of file mean something */
+#define BACKEND_GROWS	0x4u /* lets GROWSDOWN mappings grow by itself: ask grown() first */
+#define BACKEND_GUARDS	0x8u /* knows guard markers */
+
+struct backend_ops {
+	uint32_t caps;
+	void (*destroy)(struct vms_mmu *mmu);
+	/* Replace whatever stands in the range, atomically. */
+	int (*map)(struct vms_mmu *mmu, const struct backend_map *m);
+	/* Holes inside are fine. */
+	int (*unmap)(struct vms_mmu *mmu, uint64_t addr, uint64_t len);
+	/* The whole range is mapped. */
+	int (*protect)(struct vms_mmu *mmu, uint64_t addr, uint64_t len, uint32_t prot);
+	/*
+	 * Move or resize, as mremap with old_len -> new_len: the source is one mapping in the
+	 * space's eyes (the host may have split it finer). new_addr == addr: in place. flags:
+	 * MREMAP_DONTUNMAP, or 0. old_len 0: a second mapping of the same shared pages. Whatever
+	 * stood at the destination outside the source is replaced.
+	 */
+	int (*move)(struct vms_mmu *mmu, uint64_t addr, uint64_t old_len, uint64_t new_addr,
+		    uint64_t new_len, uint32_t flags);
+	/* The host's madvise advice, on a range that is one mapping. May have been done in part. */
+	int (*advise)(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int advice);
+	/* on: 0 unlock, 1 lock and populate, 2 lock on fault. May have been done in part. */
+	int (*lock)(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int on);
+	int (*sync)(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int flags);
+	/* One byte a guest page, as mincore(2). */
+	int (*residency)(struct vms_mmu *mmu, uint64_t addr, uint64_t len, unsigned char *vec);
+	/*
+	 * Where the host's mapping that was made GROWSDOWN at `start` begins now, at or below it and
+	 * above `floor` (the end of the mapping below): `start` if it did not grow.
+	 */
+	uint64_t (*grown)(struct vms_mmu *mmu, uint64_t start, uint64_t floor);
+	void *(*host_addr)(struct vms_mmu *mmu, uint64_t addr);
+};
+
+struct vms_mmu {
+	const struct backend_ops *ops; /* [I] */
+	const struct world *world;     /* [I] */
+	atomic_uint refs;
+	struct vms_mmu_counts counts; /* [space's lock] */
+};
+
+/* Counting wrappers: the only way the space and the faces call a backend (mmu.c). */
+int backend_map(struct vms_mmu *mmu, const struct backend_map *m);
+int backend_unmap(struct vms_mmu *mmu, uint64_t addr, uint64_t len);
+int backend_protect(struct vms_mmu *mmu, uint64_t addr, uint64_t len, uint32_t prot);
+int backend_move(struct vms_mmu *mmu, uint64_t addr, uint64_t old_len, uint64_t new_addr,
+		 uint64_t new_len, uint32_t flags);
+int backend_advise(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int advice);
+int backend_lock(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int on);
+int backend_sync(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int flags);
+int backend_residency(struct vms_mmu *mmu, uint64_t addr, uint64_t len, unsigned char *vec);
+uint64_t backend_grown(struct vms_mmu *mmu, uint64_t start, uint64_t floor);
+
+/* For recording: make the n-th call from now fail with -err, once; n 1 is the next. 0: none. */
+void vms_mmu_record_fail(struct vms_mmu *mmu, uint64_t n, int err);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * object.h: content's identity. An object knows no addresses.
+ *
+ * In this release an object says whose bytes a mapping shows; the bytes themselves are in the
+ * window store (see mmu/host.c), so an object has an identity and no pages.
+ *
+ *	OBJECT_ANON	private anonymous memory of one address space; a page's offset is its
+ *			address at birth
+ *	OBJECT_SHARED	one shared anonymous memory, from offset 0
+ *	OBJECT_FILE	one *open file*: dup'ed descriptors are one object, a file opened again is
+ *			another (Linux's merge rule, reference linux-mm 1.14)
+ *	OBJECT_FOREIGN	a region that stands in the host already
+ *
+ * Ownership: counted; each mapping in a tree holds one reference.
+ */
+#ifndef OBJECT_OBJECT_H
+#define OBJECT_OBJECT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/world.h"
+
+enum object_kind { OBJECT_ANON, OBJECT_SHARED, OBJECT_FILE, OBJECT_FOREIGN };
+
+struct vms_object {
+	const struct world *world; /* [I] */
+	atomic_uint refs;
+	enum object_kind kind; /* [I] */
+	int fd;		       /* [I] FILE: our own duplicate, or -1 when none is kept */
+	uint64_t dev, ino;     /* [I] FILE, and a made-up inode for SHARED */
+	uint64_t fs_type;      /* [I] FILE: statfs type */
+	uint64_t size;	       /* [I] SHARED: bytes; pages past it do not exist */
+	char *name;	       /* [I] path or [name]; NULL for none */
+	size_t name_size;
+	/* The open files of one owner (see object_file_find); [owner's lock] */
+	struct vms_object *next;
+	struct vms_object **list;
+};
+
+int object_create(const struct world *w, enum object_kind kind, const char *name,
+		  struct vms_object **out);
+/*
+ * The object of fd's open file: one that is on *list already, else a new one, put on it.
+ * keep: hold a duplicate of the descriptor, which makes "the same open file" exact. Without it
+ * the same inode counts as the same open file.
+ * => the caller holds the lock that guards *list, here and at the last object_unref.
+ */
+int object_file(const struct world *w, int fd, bool keep, struct vms_object **list,
+		struct vms_object **out);
+struct vms_object *object_ref(struct vms_object *obj);
+void object_unref(struct vms_object *obj); /* NULL is fine */
+/* Bytes in the file now; fd's own size for FILE, `size` for SHARED, no limit for the others. */
+int object_size(const struct vms_object *obj, uint64_t *size);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * map.h: a mapping, and the rules by which a face uses mappings.
+ *
+ * A mapping is an immutable value: [start, last] shows an object from `off` on, with rights. It is
+ * addressed by (space, address); there is no handle. A protection range is a mapping of its own.
+ */
+#ifndef SPACE_MAP_H
+#define SPACE_MAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vms_object;
+
+struct map {
+	uint64_t start, last;	/* bytes, both included, page aligned */
+	struct vms_object *obj; /* referenced by the tree, lent in copies */
+	uint64_t off;		/* the object's byte at start */
+	uint64_t ident;		/* merge identity; 0: none yet (merges with any) */
+	uint32_t flags;		/* the face's own; part of what must be equal to merge */
+	uint8_t prot;		/* VMS_PROT_* */
+	uint8_t ceiling;	/* the most that prot may become */
+	uint8_t inherited;	/* ident came from a forked parent; judged by may_merge alone */
+	uint8_t spare;
+};
+
+#define MAP_CLASSES 8
+
+/* What a face decides. All are pure functions of their arguments. */
+struct map_rules {
+	/*
+	 * May two neighbours become one? Asked only when they touch, show consecutive bytes of
+	 * one object, agree in flags, prot and ceiling, and their idents are equal or one is 0.
+	 * NULL: yes.
+	 */
+	bool (*may_merge)(const struct map *left, const struct map *right);
+	/* Bit k set: the mapping's bytes count in map_counts.bytes[k]. NULL: none. */
+	uint32_t (*classes)(const struct map *m);
+	/* Bytes below the mapping that placement must leave free. NULL: none. */
+	uint64_t (*guard)(const struct map *m, const void *arg);
+	const void *arg; /* for guard */
+};
+
+struct map_counts {
+	uint64_t n; /* mappings */
+	uint64_t bytes[MAP_CLASSES];
+};
+
+/* Do two neighbours become one? The whole merge rule: touching, equal, ident, may_merge. */
+bool map_mergeable(const struct map_rules *rules, const struct map *left, const struct map *right);
+/* left grows over right and takes an ident that it lacks (with its inherited mark). */
+void map_merge(struct map *left, const struct map *right);
+/* The part of m inside [start, last], which it overlaps: the object offset follows. */
+struct map map_cut(const struct map *m, uint64_t start, uint64_t last);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * guest.h: what the bare child process and the harness share.
+ *
+ * The child is a program without a C library. It owns nothing but its code, at a fixed address,
+ * and one shared area, at another. Everything else of its address space belongs to the test.
+ * The area holds a queue of operations; the child performs them in order and leaves beside each one
+ * the answer of the kernel and, if asked, the text of /proc/self/maps right after it.
+ *
+ *   GUEST_CODE                GUEST_BRK                    GUEST_AREA
+ *   | code |      ...         | heap ->       ...  mmap_base |  area  |   TASK
+ */
+#ifndef TESTS_LINUX_GUEST_H
+#define TESTS_LINUX_GUEST_H
+
+#include <stdint.h>
+
+#define GUEST_CODE     0x10000000ul /* the program's only kept segment; see guest.ld */
+#define GUEST_CODE_END 0x10002000ul
+#define GUEST_BRK      0x10101000ul	/* where the kernel starts its heap; see guest.ld */
+#define GUEST_AREA     0x7ffffc000000ul /* above mmap_base, so placement never meets it */
+#define GUEST_TASK     0x7ffffffff000ul
+#define GUEST_AREA_FD  190
+#define GUEST_MAPS_FD  191
+
+#define GUEST_STACK (32u << 10)
+#define GUEST_QUEUE 64u
+#define GUEST_TEXT  (768u << 10)
+#define GUEST_PEEKS 1024u
+
+/* Operations that are no system calls. */
+enum guest_op_number {
+	GUEST_TOUCH = 0x10000, /* a0 address, a1 one of enum guest_access, a2 the byte to store */
+	GUEST_FORK,	       /* a0: 0 the child goes on, 1 the parent goes on */
+	GUEST_PEEK,	       /* a0 address, a1 pages of 4 KiB: answers in peek[] */
+	GUEST_LIMIT,	       /* a0 resource, a1 soft, a2 hard */
+	GUEST_EXIT,
+};
+
+enum guest_access { GUEST_READ, GUEST_WRITE };
+
+struct guest_op {
+	uint32_t nr;
+	uint32_t want_maps;
+	uint64_t a[6];
+	/* the answer */
+	int64_t ret;
+	uint32_t sig, code; /* of a touch: signal (0: none) and si_code */
+	uint64_t addr;	    /* of a touch: si_addr */
+	uint32_t text, text_len;
+};
+
+struct guest_peek {
+	uint64_t value;
+	uint32_t sig, code;
+};
+
+struct guest_area {
+	/* Taken by turns: the harness sets turn 1, the child answers by setting it to 0. */
+	uint32_t turn;
+	uint32_t count;	 /* operations asked */
+	uint32_t done;	 /* operations performed: fewer when the text was full */
+	uint32_t failed; /* line of guest.c where the child could not go on */
+	int32_t pid;
+	/* A touch: where to go on after a signal, and what it was. */
+	uint64_t resume;
+	uint32_t sig, code;
+	uint64_t addr;
+	uint64_t limit[2];
+	struct guest_op op[GUEST_QUEUE];
+	struct guest_peek peek[GUEST_PEEKS];
+	unsigned char vec[4096]; /* mincore's answer */
+	unsigned char stack[GUEST_STACK] __attribute__((aligned(4096)));
+	char text[GUEST_TEXT] __attribute__((aligned(4096)));
+};
+
+#define GUEST_AREA_SIZE ((sizeof(struct guest_area) + 4095) & ~4095ul)
+
+#endif

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * command.h: the sub-commands. Each gets its own name as argv[0] and returns the exit status:
+ * 0 done, 1 a difference or failure was found, 2 wrong usage or bad input.
+ */
+#ifndef COMMAND_H
+#define COMMAND_H
+
+#define STATUS_USAGE 2
+
+#endif
