@@ -71,12 +71,13 @@ VMS_API int vms_mmu_record(struct vms_mmu **mmu);
 
 /* How often a space called its backend, by kind. */
 struct vms_mmu_counts {
+	size_t size; /* sizeof(struct vms_mmu_counts), set by the caller */
 	uint64_t map, unmap, protect, move, advise, lock, sync, query;
 	uint64_t failed; /* calls that returned an error, of any kind */
 };
 
-/* vms_mmu_counts - copy the counters. Since: 0.1 */
-VMS_API void vms_mmu_counts(const struct vms_mmu *mmu, struct vms_mmu_counts *counts);
+/* vms_mmu_counts - copy the counters. Returns: 0 or -EINVAL (short struct). Since: 0.1 */
+VMS_API int vms_mmu_counts(const struct vms_mmu *mmu, struct vms_mmu_counts *counts);
 
 /* vms_mmu_ref, vms_mmu_unref - references; NULL is fine. Since: 0.1 */
 VMS_API struct vms_mmu *vms_mmu_ref(struct vms_mmu *mmu);

@@ -12,12 +12,29 @@
 
 #include "vms_config.h"
 
+enum trace_event {
+#define TRACE_EVENT(name, a, b, c) TRACE_##name,
+#include "base/trace.def"
+#undef TRACE_EVENT
+	TRACE_EVENTS
+};
+
 #if VMS_TRACE_USDT
 #include <sys/sdt.h>
-#define TRACE(name, a, b, c)                                                                       \
+#define TRACE_PROBE(name, a, b, c) \
 	STAP_PROBE3(vmspace, name, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c))
 #else
-#define TRACE(name, a, b, c) ((void)(a), (void)(b), (void)(c))
+#define TRACE_PROBE(name, a, b, c) ((void)(a), (void)(b), (void)(c))
 #endif
+
+/* TRACE_##name makes a misspelt name a compile error in every build. */
+#define TRACE(name, a, b, c)                \
+	do {                                \
+		(void)TRACE_##name;         \
+		TRACE_PROBE(name, a, b, c); \
+	} while (0)
+
+/* The name of an event, for people; NULL outside the enum. */
+const char *trace_event_name(enum trace_event event);
 
 #endif

@@ -13,6 +13,7 @@
 #define MMU_BACKEND_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "base/world.h"
 #include "vmspace/mmu.h"
@@ -92,7 +93,38 @@ int backend_sync(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int flags);
 int backend_residency(struct vms_mmu *mmu, uint64_t addr, uint64_t len, unsigned char *vec);
 uint64_t backend_grown(struct vms_mmu *mmu, uint64_t start, uint64_t floor);
 
-/* For recording: make the n-th call from now fail with -err, once; n 1 is the next. 0: none. */
+/*
+ * The recording backend, for tests. All three leave other backends alone: record_last says false.
+ *
+ * record_fail: the n-th call from now fails with -err (err > 0), once; n 1 is the next, 0 none.
+ */
 void vms_mmu_record_fail(struct vms_mmu *mmu, uint64_t n, int err);
+
+enum record_kind {
+	RECORD_MAP,
+	RECORD_UNMAP,
+	RECORD_PROTECT,
+	RECORD_MOVE,
+	RECORD_ADVISE,
+	RECORD_LOCK,
+	RECORD_SYNC,
+	RECORD_RESIDENCY,
+};
+
+struct record_call {
+	enum record_kind kind;
+	uint64_t addr, len;	    /* of a move: the source */
+	uint64_t new_addr, new_len; /* move only */
+	uint32_t prot;		    /* map, protect */
+	uint32_t flags;		    /* map, move, sync; lock's `on`; advise's advice */
+	int fd;			    /* map only, else -1 */
+	uint64_t off;		    /* map only */
+	int result;
+};
+
+#define RECORD_KEPT 64 /* calls */
+
+/* The call made `back` calls ago (0: the last one). False: forgotten, or there was none. */
+bool record_last(const struct vms_mmu *mmu, unsigned back, struct record_call *out);
 
 #endif

@@ -44,15 +44,21 @@ int object_create(const struct world *w, enum object_kind kind, const char *name
 		  struct vms_object **out);
 /*
  * The object of fd's open file: one that is on *list already, else a new one, put on it.
- * keep: hold a duplicate of the descriptor, which makes "the same open file" exact. Without it
- * the same inode counts as the same open file.
+ * keep: hold a duplicate of the descriptor, which makes "the same open file" exact, and closes it
+ * with the object (a close drops the process's POSIX record locks of that file, so a guest that
+ * lives in this process must not be given it). Without it, or where the host cannot compare
+ * descriptors, the same inode counts as the same open file.
  * => the caller holds the lock that guards *list, here and at the last object_unref.
  */
 int object_file(const struct world *w, int fd, bool keep, struct vms_object **list,
 		struct vms_object **out);
 struct vms_object *object_ref(struct vms_object *obj);
 void object_unref(struct vms_object *obj); /* NULL is fine */
-/* Bytes in the file now; fd's own size for FILE, `size` for SHARED, no limit for the others. */
+/*
+ * Bytes in the object now: the file's own size for FILE, `size` for SHARED, UINT64_MAX (no limit)
+ * for the others and for files that have no size (devices).
+ * Returns 0, -EBADF for a FILE that was made without keep, or fstat's error.
+ */
 int object_size(const struct vms_object *obj, uint64_t *size);
 
 #endif

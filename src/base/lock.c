@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+/*
+ * lock.c: mutexes, and the rank check of debug builds.
+ *
+ * In a debug build each thread keeps the list of locks that it holds, innermost last.
+ *
+ * Invariants of that list:
+ *	1 ranks rise strictly from the first to the last
+ *	2 it holds exactly the locks that the thread has taken and not dropped
+ * Locks may be dropped in any order. A breach is a bug of the library, so it stops the program.
+ */
+#include "base/lock.h"
+
+#include "vms_config.h"
+
+#if VMS_DEBUG_LOCKS
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define HELD_MAX 8 /* ranks rise, so there can be no more than there are ranks */
+
+static _Thread_local struct {
+	struct lock *lock[HELD_MAX];
+	unsigned n;
+} held;
+
+static void breach(const char *what, const struct lock *l, const struct lock *other)
+{
+	fprintf(stderr, "vmspace: %s lock %s (rank %d)", what, l->name, (int)l->rank);
+	if (other)
+		fprintf(stderr, " while holding %s (rank %d)", other->name, (int)other->rank);
+	fputc('\n', stderr);
+	abort();
+}
+
+static void note_take(struct lock *l)
+{
+	const struct lock *last = held.n ? held.lock[held.n - 1] : NULL;
+
+	if (last && last->rank >= l->rank)
+		breach("taking", l, last);
+	if (held.n == HELD_MAX)
+		breach("too many held: taking", l, last);
+	held.lock[held.n++] = l;
+}
+
+static void note_drop(struct lock *l)
+{
+	for (unsigned i = held.n; i-- > 0;) {
+		if (held.lock[i] != l)
+			continue;
+		for (; i + 1 < held.n; i++)
+			held.lock[i] = held.lock[i + 1];
+		held.n--;
+		return;
+	}
+	breach("dropping, without holding it,", l, NULL);
+}
+
+#else
+
+static inline void note_take(struct lock *l)
+{
+}
+
+static inline void note_drop(struct lock *l)
+{
+}
+
+#endif
+
+void lock_init(struct lock *l, enum lock_rank rank, const char *name)
+{
+	pthread_mutex_init(&l->mutex, NULL);
+	l->rank = rank;
+	l->name = name;
+}
+
+void lock_fini(struct lock *l)
+{
+	pthread_mutex_destroy(&l->mutex);
+}
+
+void lock_take(struct lock *l) UNCHECKED_LOCKS
+{
+	note_take(l); /* before waiting: a wrong order is told even where it would deadlock */
+	pthread_mutex_lock(&l->mutex);
+}
+
+void lock_drop(struct lock *l) UNCHECKED_LOCKS
+{
+	note_drop(l);
+	pthread_mutex_unlock(&l->mutex);
+}
+
+void lock_reset_in_child(struct lock *l) UNCHECKED_LOCKS
+{
+	note_drop(l);
+	pthread_mutex_init(&l->mutex, NULL);
+}

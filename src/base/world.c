@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+/*
+ * world.c: the real host. Each function is one system call (two where an old kernel lacks the
+ * better one) and turns errno into a negative result.
+ */
+#include "base/world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#ifndef F_DUPFD_QUERY
+#define F_DUPFD_QUERY (1024 + 3) /* since 6.10 */
+#endif
+#define KCMP_FILE_TYPE 0 /* <linux/kcmp.h> is not everywhere */
+
+static void *ptr(uint64_t addr)
+{
+	return (void *)(uintptr_t)addr;
+}
+
+static int result(int r)
+{
+	return r < 0 ? -errno : r;
+}
+
+static void *host_alloc(const struct world *w, size_t size)
+{
+	return malloc(size);
+}
+
+static void host_free(const struct world *w, void *p, size_t size)
+{
+	free(p);
+}
+
+static int64_t host_mmap(const struct world *w, uint64_t addr, uint64_t len, int prot, int flags,
+			 int fd, uint64_t off)
+{
+	void *p = mmap(ptr(addr), len, prot, flags, fd, (off_t)off);
+
+	return p == MAP_FAILED ? -errno : (int64_t)(uintptr_t)p;
+}
+
+static int host_munmap(const struct world *w, uint64_t addr, uint64_t len)
+{
+	return result(munmap(ptr(addr), len));
+}
+
+static int host_mprotect(const struct world *w, uint64_t addr, uint64_t len, int prot)
+{
+	return result(mprotect(ptr(addr), len, prot));
+}
+
+static int64_t host_mremap(const struct world *w, uint64_t addr, uint64_t old_len, uint64_t new_len,
+			   int flags, uint64_t new_addr)
+{
+	/* Not mremap(3): glibc before 2.40 passes garbage as new_addr with MREMAP_DONTUNMAP. */
+	long r = syscall(SYS_mremap, addr, old_len, new_len, (unsigned long)flags, new_addr);
+
+	return r == -1 ? -errno : (int64_t)r;
+}
+
+static int host_madvise(const struct world *w, uint64_t addr, uint64_t len, int advice)
+{
+	return result(madvise(ptr(addr), len, advice));
+}
+
+static int host_msync(const struct world *w, uint64_t addr, uint64_t len, int flags)
+{
+	return result(msync(ptr(addr), len, flags));
+}
+
+static int host_mincore(const struct world *w, uint64_t addr, uint64_t len, unsigned char *vec)
+{
+	return result(mincore(ptr(addr), len, vec));
+}
+
+static int host_mlock(const struct world *w, uint64_t addr, uint64_t len, int onfault)
+{
+	if (onfault)
+		return result(mlock2(ptr(addr), len, MLOCK_ONFAULT));
+	return result(mlock(ptr(addr), len));
+}
+
+static int host_munlock(const struct world *w, uint64_t addr, uint64_t len)
+{
+	return result(munlock(ptr(addr), len));
+}
+
+static int host_fstat(const struct world *w, int fd, struct stat *st)
+{
+	return result(fstat(fd, st));
+}
+
+static int host_fs_type(const struct world *w, int fd, uint64_t *type)
+{
+	struct statfs sfs;
+
+	if (fstatfs(fd, &sfs) < 0)
+		return -errno;
+	*type = (uint64_t)sfs.f_type;
+	return 0;
+}
+
+static int host_fd_flags(const struct world *w, int fd)
+{
+	return result(fcntl(fd, F_GETFL));
+}
+
+static int host_fd_dup(const struct world *w, int fd)
+{
+	return result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+static void host_fd_close(const struct world *w, int fd)
+{
+	close(fd);
+}
+
+static int host_fd_same(const struct world *w, int a, int b)
+{
+	int same = fcntl(a, F_DUPFD_QUERY, b);
+	long order;
+
+	if (same >= 0)
+		return same;
+	if (errno != EINVAL)
+		return -errno;
+	order = syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE_TYPE, (long)a, (long)b);
+	return order < 0 ? -errno : order == 0;
+}
+
+static int host_fd_path(const struct world *w, int fd, char *buf, size_t size)
+{
+	char link[32];
+	ssize_t n;
+
+	if (size == 0)
+		return -EINVAL;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, buf, size - 1);
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
+	return 0;
+}
+
+const struct world world_host = {
+	.alloc = host_alloc,
+	.free = host_free,
+	.mmap = host_mmap,
+	.munmap = host_munmap,
+	.mprotect = host_mprotect,
+	.mremap = host_mremap,
+	.madvise = host_madvise,
+	.msync = host_msync,
+	.mincore = host_mincore,
+	.mlock = host_mlock,
+	.munlock = host_munlock,
+	.fstat = host_fstat,
+	.fs_type = host_fs_type,
+	.fd_flags = host_fd_flags,
+	.fd_dup = host_fd_dup,
+	.fd_close = host_fd_close,
+	.fd_same = host_fd_same,
+	.fd_path = host_fd_path,
+};
+
+const struct world *world_default = &world_host;
