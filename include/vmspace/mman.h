@@ -52,6 +52,15 @@ enum vms_mm_resource {
 #define VMS_MM_OVERCOMMIT   0x08u /* vm.overcommit_memory is 1: never refuse by size */
 #define VMS_MM_CAP_ADMIN    0x10u /* the guest may poison pages (HWPOISON is still refused) */
 
+#define VMS_MM_KEEP_NO_FD   0x20u /* see below */
+
+/*
+ * Regions of one file merge only if they show one open file. To know that, a mm keeps a duplicate
+ * of each descriptor that is mapped. With VMS_MM_KEEP_NO_FD it keeps none (closing a duplicate
+ * would drop the process's fcntl(2) locks on the file) and takes the same inode for the same open
+ * file; end-of-file faults are then the host's to report.
+ */
+
 /*
  * What one guest's Linux is like. Fill it with vms_mm_policy_host() and change what differs.
  * Addresses and sizes in bytes.
@@ -153,8 +162,6 @@ VMS_API int64_t vms_munlock(struct vms_mm *mm, uint64_t addr, uint64_t len);
 VMS_API int64_t vms_mlockall(struct vms_mm *mm, int flags);
 VMS_API int64_t vms_munlockall(struct vms_mm *mm);
 VMS_API int64_t vms_mseal(struct vms_mm *mm, uint64_t addr, uint64_t len, uint64_t flags);
-VMS_API int64_t vms_remap_file_pages(struct vms_mm *mm, uint64_t addr, uint64_t len,
-				     uint64_t prot, uint64_t pgoff, uint64_t flags);
 
 /* ---- faults ---- */
 
