@@ -100,14 +100,20 @@ static int host_fstat(const struct world *w, int fd, struct stat *st)
 	return result(fstat(fd, st));
 }
 
-static int host_fs_type(const struct world *w, int fd, uint64_t *type)
+static int host_fs_type(const struct world *w, int fd, uint64_t *type, bool *noexec)
 {
 	struct statfs sfs;
 
 	if (fstatfs(fd, &sfs) < 0)
 		return -errno;
 	*type = (uint64_t)sfs.f_type;
+	*noexec = sfs.f_flags & ST_NOEXEC;
 	return 0;
+}
+
+static int host_fd_seals(const struct world *w, int fd)
+{
+	return result(fcntl(fd, F_GET_SEALS));
 }
 
 static int host_fd_flags(const struct world *w, int fd)
@@ -167,6 +173,7 @@ const struct world world_host = {
 	.munlock = host_munlock,
 	.fstat = host_fstat,
 	.fs_type = host_fs_type,
+	.fd_seals = host_fd_seals,
 	.fd_flags = host_fd_flags,
 	.fd_dup = host_fd_dup,
 	.fd_close = host_fd_close,

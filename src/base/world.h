@@ -11,6 +11,7 @@
 #ifndef BASE_WORLD_H
 #define BASE_WORLD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -36,7 +37,9 @@ struct world {
 
 	/* 0 and *st, or a negative errno. */
 	int (*fstat)(const struct world *w, int fd, struct stat *st);
-	int (*fs_type)(const struct world *w, int fd, uint64_t *type); /* statfs f_type */
+	/* statfs f_type; *noexec: is the mount noexec? */
+	int (*fs_type)(const struct world *w, int fd, uint64_t *type, bool *noexec);
+	int (*fd_seals)(const struct world *w, int fd); /* F_GET_SEALS */
 	int (*fd_flags)(const struct world *w, int fd);		       /* F_GETFL */
 	int (*fd_dup)(const struct world *w, int fd);		       /* close-on-exec */
 	void (*fd_close)(const struct world *w, int fd);

@@ -92,8 +92,9 @@ int object_file(const struct world *w, int fd, bool keep, struct vms_object **li
 		return err;
 	obj->dev = st.st_dev;
 	obj->ino = st.st_ino;
+	obj->mode = st.st_mode;
 	/* Benign failure: a file system of unknown type is an ordinary one. */
-	if (w->fs_type(w, fd, &obj->fs_type) < 0)
+	if (w->fs_type(w, fd, &obj->fs_type, &obj->noexec) < 0)
 		obj->fs_type = 0;
 	if (keep) {
 		obj->fd = w->fd_dup(w, fd);

@@ -32,6 +32,8 @@ struct vms_object {
 	int fd;		       /* [I] FILE: our own duplicate, or -1 when none is kept */
 	uint64_t dev, ino;     /* [I] FILE, and a made-up inode for SHARED */
 	uint64_t fs_type;      /* [I] FILE: statfs type */
+	mode_t mode;	       /* [I] FILE: st_mode */
+	bool noexec;	       /* [I] FILE: on a noexec mount */
 	uint64_t size;	       /* [I] SHARED: bytes; pages past it do not exist */
 	char *name;	       /* [I] path or [name]; NULL for none */
 	size_t name_size;
