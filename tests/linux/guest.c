@@ -78,6 +78,7 @@ __asm__(".text\n"
 	".globl _start\n"
 	"_start:\n"
 	"	xor %ebp, %ebp\n"
+	"	mov %rsp, %rdi\n"
 	"	call setup\n"
 	"	mov %rax, %rsp\n" /* (inv. 2) the area's stack from here on */
 	"	call serve\n"
@@ -195,9 +196,23 @@ static void perform(struct guest_op *op)
 		op->ret = do_fork(op->a[0]);
 		return;
 	case GUEST_LIMIT:
-		area->limit[0] = op->a[1];
-		area->limit[1] = op->a[2];
-		op->ret = sys6(__NR_prlimit64, 0, op->a[0], (unsigned long)area->limit, 0, 0, 0);
+		op->ret = sys6(__NR_prlimit64, 0, op->a[0], 0, (unsigned long)area->limit, 0, 0);
+		area->limit[0] = op->a[1] < area->limit[1] ? op->a[1] : area->limit[1];
+		if (op->ret == 0) {
+			op->ret = sys6(__NR_prlimit64, 0, op->a[0], (unsigned long)area->limit, 0,
+				       0, 0);
+		}
+		return;
+	case __NR_mincore:
+		op->ret = sys3(__NR_mincore, op->a[0], op->a[1], area->vec);
+		return;
+	case __NR_mlockall:
+		op->ret = sys3(__NR_mlockall, op->a[0], 0, 0);
+		if (op->ret == 0 && (op->a[0] & 1)) {
+			/* Our own regions count as special ones, which are never locked. */
+			sys3(__NR_munlock, GUEST_CODE, GUEST_CODE_SIZE, 0);
+			sys3(__NR_munlock, GUEST_AREA, GUEST_AREA_SIZE, 0);
+		}
 		return;
 	case GUEST_EXIT:
 		for (;;) {
@@ -240,9 +255,12 @@ __attribute__((used, noreturn)) static void serve(void)
 
 	/* (inv. 1) What refuses, such as a sealed vdso, stays and is seen in the maps. */
 	sys3(__NR_munmap, 0, GUEST_CODE, 0);
-	sys3(__NR_munmap, GUEST_CODE_END, GUEST_AREA - GUEST_CODE_END, 0);
+	sys3(__NR_munmap, GUEST_CODE + GUEST_CODE_SIZE, GUEST_AREA - GUEST_CODE - GUEST_CODE_SIZE,
+	     0);
 	sys3(__NR_munmap, GUEST_AREA + GUEST_AREA_SIZE, GUEST_TASK - GUEST_AREA - GUEST_AREA_SIZE,
 	     0);
+	area->sealed = sys3(GUEST_NR_MSEAL, GUEST_CODE, GUEST_CODE_SIZE, 0) == 0 &&
+		       sys3(GUEST_NR_MSEAL, GUEST_AREA, GUEST_AREA_SIZE, 0) == 0;
 
 	for (;;) {
 		uint32_t text = 0, i;
@@ -278,7 +296,7 @@ __attribute__((used, noreturn)) static void serve(void)
 }
 
 /* Map the area, drop all the rest, catch the two signals. Returns the new stack. */
-__attribute__((used)) static uint64_t setup(void)
+__attribute__((used)) static uint64_t setup(uint64_t stack)
 {
 	/* struct sigaction as the kernel has it. */
 	struct {
@@ -299,5 +317,6 @@ __attribute__((used)) static uint64_t setup(void)
 		stop(__LINE__);
 	}
 	open_maps();
+	AREA->first_stack = stack;
 	return (uint64_t)AREA->stack + GUEST_STACK;
 }

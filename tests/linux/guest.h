@@ -15,17 +15,19 @@
 
 #include <stdint.h>
 
-#define GUEST_CODE     0x10000000ul /* the program's only kept segment; see guest.ld */
-#define GUEST_CODE_END 0x10002000ul
-#define GUEST_BRK      0x10101000ul	/* where the kernel starts its heap; see guest.ld */
-#define GUEST_AREA     0x7ffffc000000ul /* above mmap_base, so placement never meets it */
-#define GUEST_TASK     0x7ffffffff000ul
-#define GUEST_AREA_FD  190
-#define GUEST_MAPS_FD  191
+#define GUEST_CODE	0x10000000ul /* the program's only kept segment; see guest.ld */
+#define GUEST_CODE_SIZE 0x1000ul
+#define GUEST_NR_MSEAL	462		 /* newer than the headers */
+#define GUEST_BRK	0x10101000ul	 /* where the kernel starts its heap; see guest.ld */
+#define GUEST_AREA	0x7ffffc000000ul /* above mmap_base, so placement never meets it */
+#define GUEST_TASK	0x7ffffffff000ul
+#define GUEST_AREA_FD	190
+#define GUEST_MAPS_FD	191
 
 #define GUEST_STACK (32u << 10)
 #define GUEST_QUEUE 64u
 #define GUEST_TEXT  (768u << 10)
+#define GUEST_VEC   (128u << 10)
 #define GUEST_PEEKS 1024u
 
 /* Operations that are no system calls. */
@@ -33,7 +35,7 @@ enum guest_op_number {
 	GUEST_TOUCH = 0x10000, /* a0 address, a1 one of enum guest_access, a2 the byte to store */
 	GUEST_FORK,	       /* a0: 0 the child goes on, 1 the parent goes on */
 	GUEST_PEEK,	       /* a0 address, a1 pages of 4 KiB: answers in peek[] */
-	GUEST_LIMIT,	       /* a0 resource, a1 soft, a2 hard */
+	GUEST_LIMIT,	       /* a0 resource, a1 soft; the hard limit stays */
 	GUEST_EXIT,
 };
 
@@ -61,7 +63,9 @@ struct guest_area {
 	uint32_t count;	 /* operations asked */
 	uint32_t done;	 /* operations performed: fewer when the text was full */
 	uint32_t failed; /* line of guest.c where the child could not go on */
+	uint32_t sealed; /* code and area are sealed: the kernel itself refuses to damage them */
 	int32_t pid;
+	uint64_t first_stack; /* the stack pointer at exec */
 	/* A touch: where to go on after a signal, and what it was. */
 	uint64_t resume;
 	uint32_t sig, code;
@@ -69,9 +73,9 @@ struct guest_area {
 	uint64_t limit[2];
 	struct guest_op op[GUEST_QUEUE];
 	struct guest_peek peek[GUEST_PEEKS];
-	unsigned char vec[4096]; /* mincore's answer */
 	unsigned char stack[GUEST_STACK] __attribute__((aligned(4096)));
 	char text[GUEST_TEXT] __attribute__((aligned(4096)));
+	unsigned char vec[GUEST_VEC]; /* mincore's answer; last, so that too long a one is EFAULT */
 };
 
 #define GUEST_AREA_SIZE ((sizeof(struct guest_area) + 4095) & ~4095ul)

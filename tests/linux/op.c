@@ -47,9 +47,8 @@ static const struct {
 	[OP_MLOCKALL] = {"mlockall", "L"},
 	[OP_MUNLOCKALL] = {"munlockall", ""},
 	[OP_MSEAL] = {"mseal", "ann"},
-	[OP_REMAP_FILE] = {"remap_file_pages", "anpnf"},
 	[OP_TOUCH] = {"touch", "atn"},
-	[OP_LIMIT] = {"limit", "Rnn"},
+	[OP_LIMIT] = {"limit", "Rn"},
 	[OP_FORK] = {"fork", "k"},
 };
 

@@ -42,9 +42,8 @@ enum op_kind {
 	OP_MLOCKALL,
 	OP_MUNLOCKALL,
 	OP_MSEAL,
-	OP_REMAP_FILE,
 	OP_TOUCH, /* address, 'r' or 'w', byte to write */
-	OP_LIMIT, /* resource (RLIMIT_*), soft, hard */
+	OP_LIMIT, /* resource (RLIMIT_*), soft */
 	OP_FORK,  /* 0: go on as the child; 1: as the parent */
 	OP_KINDS
 };

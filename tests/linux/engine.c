@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT
+/*
+ * engine.c: libvmspace as a side (side.h), through its public headers alone.
+ *
+ * With the recording backend nothing is installed: a touch is vms_mm_fault(). With the host backend
+ * guest addresses are addresses of this process: a touch asks the engine first, as an emulator does
+ * for the first access to a page, then loads or stores for real and reports the signal that the
+ * host raised.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include <vmspace/mman.h>
+
+#include "side.h"
+
+#define WINDOW_END 0x400000000000ul /* the guest's part with the host backend; see ROOM_WIDE */
+
+struct engine {
+	struct side side;
+	const struct side *like;
+	enum engine_backend backend;
+	uint64_t page;
+	struct fileset files;
+	struct vms_mm *mm;
+	struct rlimit hard[4]; /* by position in `resources` */
+	unsigned char *vec;
+};
+
+static const struct {
+	int host;
+	enum vms_mm_resource guest;
+} resources[4] = {{RLIMIT_AS, VMS_MM_LIMIT_AS},
+		  {RLIMIT_DATA, VMS_MM_LIMIT_DATA},
+		  {RLIMIT_STACK, VMS_MM_LIMIT_STACK},
+		  {RLIMIT_MEMLOCK, VMS_MM_LIMIT_MEMLOCK}};
+
+static int fail(struct engine *e, const char *what)
+{
+	snprintf(e->side.why, sizeof(e->side.why), "%s: %s", what, vms_last_error());
+	return -1;
+}
+
+/* ---- starting ---- */
+
+static int make_mmu(struct engine *e, struct vms_mmu **mmu)
+{
+	struct vms_mmu_host_params p = {.size = sizeof(p),
+					.flags = VMS_MMU_REAL_HOLES,
+					.lo = 0,
+					.hi = WINDOW_END,
+					.page_size = e->page};
+
+	return e->backend == ENGINE_RECORD ? vms_mmu_record(mmu) : vms_mmu_host(&p, mmu);
+}
+
+static void fill_policy(struct engine *e, struct vms_mm_policy *p)
+{
+	vms_mm_policy_host(p);
+	p->flags &= ~(VMS_MM_CAP_IPC_LOCK | VMS_MM_CAP_RAWIO | VMS_MM_CAP_ADMIN);
+	p->page_size = e->page;
+	p->task_size = GUEST_TASK;
+	p->mmap_base = e->like->mmap_base;
+	for (int i = 0; i < 4; i++) {
+		p->limit[resources[i].guest].soft = e->hard[i].rlim_cur;
+		p->limit[resources[i].guest].hard = e->hard[i].rlim_max;
+	}
+	p->limit[VMS_MM_LIMIT_STACK].soft = 8ul << 20;
+}
+
+static int engine_reset(struct side *side)
+{
+	struct engine *e = (struct engine *)side;
+	struct vms_mm_policy policy = {.size = sizeof(policy)};
+	struct vms_mmu *mmu;
+	int r;
+
+	vms_mm_destroy(e->mm);
+	e->mm = NULL;
+	fill_policy(e, &policy);
+	if (make_mmu(e, &mmu) != 0) {
+		return fail(e, "backend");
+	}
+	r = vms_mm_create(&policy, mmu, &e->mm);
+	vms_mmu_unref(mmu);
+	if (r != 0) {
+		return fail(e, "mm");
+	}
+	if (vms_mm_foreign(e->mm, GUEST_CODE, GUEST_CODE_SIZE, VMS_PROT_READ | VMS_PROT_EXEC,
+			   VMS_MM_FOREIGN_FIXED, "code") != 0 ||
+	    vms_mm_foreign(e->mm, GUEST_AREA, GUEST_AREA_SIZE, VMS_PROT_READ | VMS_PROT_WRITE,
+			   VMS_MM_FOREIGN_FIXED, "area") != 0 ||
+	    vms_mm_set_brk(e->mm, GUEST_BRK) != 0 ||
+	    vms_mm_set_stack(e->mm, e->like->stack_addr) != 0) {
+		return fail(e, "start");
+	}
+	return 0;
+}
+
+/* ---- touching ---- */
+
+static sigjmp_buf resume;
+static volatile sig_atomic_t armed;
+static volatile uint32_t seen_signal, seen_code;
+static volatile uint64_t seen_addr;
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (!armed) {
+		signal(sig, SIG_DFL);
+		raise(sig);
+		return;
+	}
+	seen_signal = (uint32_t)sig;
+	seen_code = (uint32_t)info->si_code;
+	seen_addr = (uint64_t)(uintptr_t)info->si_addr;
+	siglongjmp(resume, 1);
+}
+
+static void catch_signals(void)
+{
+	struct sigaction act = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+
+	sigaction(SIGSEGV, &act, NULL);
+	sigaction(SIGBUS, &act, NULL);
+}
+
+/* One access for real; false and seen_* when it raised a signal. */
+static bool access_host(uint64_t addr, bool write, size_t size, uint64_t *value)
+{
+	seen_signal = 0;
+	if (sigsetjmp(resume, 1) != 0) {
+		armed = 0;
+		return false;
+	}
+	armed = 1;
+	if (write) {
+		*(volatile uint8_t *)addr = (uint8_t)*value;
+	} else if (size == 8) {
+		*value = *(volatile uint64_t *)addr;
+	} else {
+		*value = *(volatile uint8_t *)addr;
+	}
+	armed = 0;
+	return true;
+}
+
+static void touch(struct engine *e, const struct op *op, struct answer *a)
+{
+	bool write = op->a[1] == GUEST_WRITE;
+	uint64_t value = op->a[2];
+
+	a->addr = op->a[0];
+	switch (vms_mm_fault(e->mm, op->a[0], write ? VMS_PROT_WRITE : VMS_PROT_READ)) {
+	case VMS_MM_FAULT_NONE:
+		a->addr = 0;
+		break;
+	case VMS_MM_FAULT_MAPERR:
+		a->sig = SIGSEGV;
+		a->code = 1;
+		break;
+	case VMS_MM_FAULT_ACCERR:
+		a->sig = SIGSEGV;
+		a->code = 2;
+		break;
+	case VMS_MM_FAULT_ADRERR:
+		a->sig = SIGBUS;
+		a->code = 2;
+		break;
+	}
+	if (e->backend == ENGINE_RECORD || op->a[0] >= WINDOW_END) {
+		return;
+	}
+	/* What the host says wins: the engine's opinion must be the same, or the comparison shows
+	 * it. */
+	if (access_host(op->a[0], write, 1, &value)) {
+		a->ret = write ? 0 : (int64_t)value;
+		if (a->sig != 0) {
+			a->ret = -1; /* the engine refused what the host allows */
+		}
+		return;
+	}
+	if (a->sig == 0) {
+		a->ret = -2; /* the engine allowed what the host refuses */
+	}
+	a->sig = seen_signal;
+	a->code = seen_code;
+	a->addr = seen_addr;
+}
+
+/* ---- operations ---- */
+
+static int64_t set_limit(struct engine *e, const struct op *op)
+{
+	for (int i = 0; i < 4; i++) {
+		struct vms_mm_limit limit = {op->a[1], e->hard[i].rlim_max};
+
+		if (resources[i].host != (int)op->a[0]) {
+			continue;
+		}
+		if (limit.soft > limit.hard) {
+			limit.soft = limit.hard;
+		}
+		return vms_mm_set_limit(e->mm, resources[i].guest, limit);
+	}
+	return -EINVAL;
+}
+
+static int64_t do_fork(struct engine *e, const struct op *op)
+{
+	vms_mm_fork_begin(e->mm);
+	if (op->a[0] == 0) {
+		vms_mm_fork_child(e->mm);
+	} else {
+		vms_mm_fork_parent(e->mm);
+	}
+	return 0;
+}
+
+static int64_t mincore_guest(struct engine *e, const struct op *op)
+{
+	size_t filled = 0;
+	uint64_t pages = op->a[1] / e->page + (op->a[1] % e->page != 0);
+
+	/* The bare child's vector is as long; beyond it both say EFAULT. */
+	if (pages > GUEST_VEC) {
+		int64_t r = vms_mincore(e->mm, op->a[0], (uint64_t)GUEST_VEC * e->page, e->vec,
+					&filled);
+
+		/* Only what ends within the vector can be told. */
+		return r == 0 ? -EFAULT : r;
+	}
+	return vms_mincore(e->mm, op->a[0], op->a[1], e->vec, &filled);
+}
+
+static void perform(struct engine *e, const struct op *op, struct answer *a)
+{
+	const uint64_t *v = op->a;
+	struct vms_mm *mm = e->mm;
+
+	memset(a, 0, sizeof(*a));
+	switch (op->kind) {
+	case OP_MMAP:
+		a->ret = vms_mmap(mm, v[0], v[1], v[2], v[3], fileset_fd(&e->files, v[4]), v[5]);
+		return;
+	case OP_MUNMAP:
+		a->ret = vms_munmap(mm, v[0], v[1]);
+		return;
+	case OP_MPROTECT:
+		a->ret = vms_mprotect(mm, v[0], v[1], v[2]);
+		return;
+	case OP_MREMAP:
+		a->ret = vms_mremap(mm, v[0], v[1], v[2], v[3], v[4]);
+		return;
+	case OP_BRK:
+		a->ret = vms_brk(mm, v[0]);
+		return;
+	case OP_MADVISE:
+		a->ret = vms_madvise(mm, v[0], v[1], (int)v[2]);
+		return;
+	case OP_MSYNC:
+		a->ret = vms_msync(mm, v[0], v[1], (int)v[2]);
+		return;
+	case OP_MINCORE:
+		a->ret = mincore_guest(e, op);
+		return;
+	case OP_MLOCK:
+		a->ret = vms_mlock(mm, v[0], v[1]);
+		return;
+	case OP_MLOCK2:
+		a->ret = vms_mlock2(mm, v[0], v[1], (int)v[2]);
+		return;
+	case OP_MUNLOCK:
+		a->ret = vms_munlock(mm, v[0], v[1]);
+		return;
+	case OP_MLOCKALL:
+		a->ret = vms_mlockall(mm, (int)v[0]);
+		return;
+	case OP_MUNLOCKALL:
+		a->ret = vms_munlockall(mm);
+		return;
+	case OP_MSEAL:
+		a->ret = vms_mseal(mm, v[0], v[1], v[2]);
+		return;
+	case OP_TOUCH:
+		touch(e, op, a);
+		return;
+	case OP_LIMIT:
+		a->ret = set_limit(e, op);
+		return;
+	case OP_FORK:
+		a->ret = do_fork(e, op);
+		return;
+	case OP_KINDS:
+		break;
+	}
+}
+
+/* ---- the maps ---- */
+
+static uint16_t what_shows(const struct engine *e, const struct vms_mm_region *r)
+{
+	if (r->flags & VMS_MM_HEAP) {
+		return SHOWS_HEAP;
+	}
+	if (r->flags & VMS_MM_STACK) {
+		return SHOWS_STACK;
+	}
+	if (r->flags & VMS_MM_ANON) {
+		return r->flags & VMS_MM_SHARED ? SHOWS_SHARED_ANON : SHOWS_ANON;
+	}
+	return fileset_shows(&e->files, r->dev, r->ino);
+}
+
+static int read_maps(struct engine *e, struct maps *maps)
+{
+	struct vms_mm_region r = {.size = sizeof(r)};
+	uint64_t cursor = 0;
+	int err;
+
+	maps->n = 0;
+	while ((err = vms_mm_next(e->mm, &cursor, &r)) == 0) {
+		struct map_line *l;
+
+		if (r.flags & VMS_MM_FOREIGN) {
+			continue;
+		}
+		l = maps_add(maps);
+		l->start = r.start;
+		l->end = r.end;
+		l->off = r.off;
+		l->prot = (uint8_t)r.prot;
+		l->shared = (r.flags & VMS_MM_SHARED) != 0;
+		l->shows = what_shows(e, &r);
+	}
+	return err == -ENOENT ? 0 : fail(e, "maps");
+}
+
+static int engine_run(struct side *side, const struct op *op, size_t n, struct answer *answer,
+		      struct maps *maps)
+{
+	struct engine *e = (struct engine *)side;
+
+	for (size_t i = 0; i < n; i++) {
+		perform(e, &op[i], &answer[i]);
+		if (vms_mm_check(e->mm) != 0) {
+			char line[256];
+
+			op_format(&op[i], e->like->mmap_base, line, sizeof(line));
+			snprintf(side->why, sizeof(side->why), "after '%s': %s", line,
+				 vms_last_error());
+			return -1;
+		}
+		if (maps != NULL && read_maps(e, &maps[i]) != 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int engine_peek(struct side *side, uint64_t addr, size_t n, struct guest_peek *peek)
+{
+	(void)side;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t value = 0;
+
+		memset(&peek[i], 0, sizeof(peek[i]));
+		if (access_host(addr + i * 4096, false, 8, &value)) {
+			peek[i].value = value;
+		} else {
+			peek[i].sig = seen_signal;
+			peek[i].code = seen_code;
+		}
+	}
+	return 0;
+}
+
+static void engine_close(struct side *side)
+{
+	struct engine *e = (struct engine *)side;
+
+	vms_mm_destroy(e->mm);
+	fileset_close(&e->files);
+	free(e->vec);
+	free(e);
+}
+
+struct side *engine_side(enum engine_backend backend, const struct side *like, int base,
+			 uint64_t page, char *why, size_t size)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+
+	if (e == NULL || (e->vec = malloc(GUEST_VEC)) == NULL) {
+		free(e);
+		snprintf(why, size, "no memory");
+		return NULL;
+	}
+	e->side = (struct side){.name = backend == ENGINE_HOST ? "engine (host)" : "engine",
+				.reset = engine_reset,
+				.run = engine_run,
+				.peek = backend == ENGINE_HOST ? engine_peek : NULL,
+				.close = engine_close};
+	e->backend = backend;
+	e->like = like;
+	e->page = page;
+	for (int i = 0; i < 4; i++) {
+		getrlimit(resources[i].host, &e->hard[i]);
+	}
+	if (fileset_open(&e->files, base, why, size) != 0) {
+		free(e->vec);
+		free(e);
+		return NULL;
+	}
+	if (backend == ENGINE_HOST) {
+		catch_signals();
+	}
+	return &e->side;
+}
