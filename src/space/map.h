@@ -22,7 +22,7 @@ struct map {
 	uint8_t prot;		/* VMS_PROT_* */
 	uint8_t ceiling;	/* the most that prot may become */
 	uint8_t inherited;	/* ident came from a forked parent; judged by may_merge alone */
-	uint8_t spare;
+	uint8_t mark;		/* the planner's own, 0 everywhere else */
 };
 
 #define MAP_CLASSES 8
@@ -42,16 +42,25 @@ struct map_rules {
 	const void *arg; /* for guard */
 };
 
+/* Sums modulo 2^64: one mapping of the whole 64-bit space counts 0 bytes. */
 struct map_counts {
 	uint64_t n; /* mappings */
 	uint64_t bytes[MAP_CLASSES];
 };
 
-/* Do two neighbours become one? The whole merge rule: touching, equal, ident, may_merge. */
+/* Equal as values, identity included. */
+bool map_equal(const struct map *a, const struct map *b);
+/* Does right continue left: touching, consecutive bytes, equal rights and flags? Not ident. */
+bool map_continues(const struct map *left, const struct map *right);
+/* Do two neighbours become one? The whole merge rule: continues, ident, may_merge. */
 bool map_mergeable(const struct map_rules *rules, const struct map *left, const struct map *right);
 /* left grows over right and takes an ident that it lacks (with its inherited mark). */
 void map_merge(struct map *left, const struct map *right);
 /* The part of m inside [start, last], which it overlaps: the object offset follows. */
 struct map map_cut(const struct map *m, uint64_t start, uint64_t last);
+
+/* Add m to the counts, or take it out. */
+void map_count(const struct map_rules *rules, struct map_counts *c, const struct map *m);
+void map_uncount(const struct map_rules *rules, struct map_counts *c, const struct map *m);
 
 #endif

@@ -4,11 +4,12 @@
  * any number of changes to them in order, merges at the seams, and tells what will be different.
  * It touches no tree, no object and no host; only its scratch memory can fail.
  *
- *	load	copies of all mappings that overlap a range, and the neighbour on each side
- *	change	unmap, map, update, in any number and order, inside what was loaded
- *	finish	merge where a change happened; counts and events
+ *	change	unmap, map, update, in any number and order; each loads first what it concerns:
+ *		the mappings that overlap its range, and the neighbour that touches it on each side
+ *	finish	merge where a change happened; events, counts, and the runs that differ
  *
- * Loaded stretches that share a mapping become one, so no merge ever crosses two of them.
+ * Two changes that are far from each other (the two ends of a move) load two windows; nothing in
+ * between is looked at. Loaded stretches that meet become one, so no merge ever crosses two.
  */
 #ifndef SPACE_PLAN_H
 #define SPACE_PLAN_H
@@ -18,23 +19,40 @@
 #include "base/world.h"
 #include "space/map.h"
 
-struct plan_entry {
-	struct map map;
-	uint8_t fresh;	 /* put here by plan_map: its bytes are new even if the value is not */
-	uint8_t touched; /* a change cut, made or updated it: its seams are merged */
-};
+/* An ordinary edit fits these and allocates nothing. */
+#ifdef VMS_SMALL_LIMITS
+#define PLAN_MAPS    2
+#define PLAN_WINDOWS 1
+#define PLAN_EVENTS  1
+#else
+#define PLAN_MAPS    8
+#define PLAN_WINDOWS 2
+#define PLAN_EVENTS  6
+#endif
 
-/* A stretch whose mappings are all loaded: no mapping crosses its bounds. */
+/*
+ * A stretch whose mappings are all loaded: no mapping crosses its bounds. After finish, the run in
+ * it that differs: old[old_at, +old_n) goes, cur[cur_at, +cur_n) comes, the rest stays as it is.
+ */
 struct plan_window {
 	uint64_t first, last;
+	size_t old_at, old_n;
+	size_t cur_at, cur_n;
 };
 
 enum plan_event_kind { PLAN_WENT, PLAN_APPEARED, PLAN_CHANGED };
 
 /*
- * One difference between before and after over [start, last], in address order, minimal:
- * neighbours of one kind that continue each other are one event. before/after are the mappings,
- * cut to the event; only the one that the kind names is meaningful, both for CHANGED.
+ * One difference between before and after, over the bytes of the mapping that its kind names:
+ *
+ *	WENT		before: no longer shown here
+ *	APPEARED	after: put here by plan_map, even over an equal one (its bytes are new)
+ *	CHANGED		both, of one range: what plan_update did
+ *
+ * All WENT come first, so that replaying the list in order is right; each group is in address
+ * order. The list is minimal: neighbours of one kind that continue each other are one event.
+ * Splitting and merging are not events, nor is a change of ident alone; the ident in an event is
+ * that of its first byte.
  */
 struct plan_event {
 	enum plan_event_kind kind;
@@ -42,9 +60,14 @@ struct plan_event {
 };
 
 struct plan {
+	/*
+	 * Seams at addresses in [keep_first, keep_last] are not merged, whatever was touched. None
+	 * after plan_init (keep_first above keep_last); the caller sets them before plan_finish.
+	 */
+	uint64_t keep_first, keep_last;
 	const struct world *world;
 	const struct map_rules *rules;
-	struct plan_entry *cur; /* what will stand there */
+	struct map *cur; /* what will stand there */
 	size_t n, room;
 	struct map *old; /* what stands there */
 	size_t n_old, old_room;
@@ -52,30 +75,40 @@ struct plan {
 	size_t n_win, win_room;
 	struct plan_event *ev;
 	size_t n_ev, ev_room;
-	struct map_counts before, after; /* of the loaded mappings */
-	uint64_t splits, merges;	 /* after finish */
+	/* Once finished: */
+	bool finished;
+	struct map_counts before, after; /* of the runs that differ */
+	uint64_t splits;		 /* pieces of one mapping that were not apart before */
+	uint64_t merges;		 /* mappings that became part of their left neighbour */
+
+	struct map cur_inline[PLAN_MAPS], old_inline[PLAN_MAPS];
+	struct plan_window win_inline[PLAN_WINDOWS];
+	struct plan_event ev_inline[PLAN_EVENTS];
 };
 
-/* How the planner sees the mappings: tree_find and tree_find_below, or a model's. */
+/*
+ * How the planner sees the mappings: a tree, or a model's array. Copies those that overlap
+ * [first, last] to out, in address order, at most `room`; returns how many.
+ */
 struct plan_source {
-	bool (*find)(const void *arg, uint64_t addr, struct map *out);
-	bool (*find_below)(const void *arg, uint64_t addr, struct map *out);
+	size_t (*copy)(const void *arg, uint64_t first, uint64_t last, struct map *out,
+		       size_t room);
 	const void *arg;
 };
 
 void plan_init(struct plan *p, const struct world *w, const struct map_rules *rules);
 void plan_fini(struct plan *p);
 
-/* Each returns 0 or -ENOMEM, after which only plan_fini may be called. plan_load is implied. */
-int plan_load(struct plan *p, const struct plan_source *src, uint64_t first, uint64_t last);
+/* Each returns 0 or -ENOMEM, after which only plan_fini may be called. */
 int plan_unmap(struct plan *p, const struct plan_source *src, uint64_t first, uint64_t last);
 int plan_map(struct plan *p, const struct plan_source *src, const struct map *m);
 /* fn changes anything of the piece but start, last, obj and off (obj and off together: allowed). */
 int plan_update(struct plan *p, const struct plan_source *src, uint64_t first, uint64_t last,
 		void (*fn)(struct map *piece, void *arg), void *arg);
+/* Once, after the last change. */
 int plan_finish(struct plan *p);
 
-/* NULL, or the broken invariant as a sentence. */
+/* NULL, or the broken invariant as a sentence. Before and after finish. */
 const char *plan_validate(const struct plan *p);
 
 #endif

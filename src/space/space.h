@@ -29,7 +29,7 @@
 struct vms_space {
 	struct lock lock;
 	const struct world *world;    /* [I] */
-	const struct map_rules rules; /* [I] */
+	struct map_rules rules;	      /* [I] */
 	struct vms_mmu *mmu;	      /* [I] referenced */
 	uint64_t first, last;	      /* [I] bounds, both included */
 	uint64_t page_size;	      /* [I] */
@@ -61,14 +61,18 @@ struct edit {
 	struct map_counts after; /* of the whole space, once prepared */
 };
 
+/*
+ * The space's lock is held from init to commit or abort. Only init says so to the compiler, which
+ * cannot see that e->space is the space whose lock was taken.
+ */
 void edit_init(struct edit *e, struct vms_space *s) REQUIRES(s->lock);
-int edit_unmap(struct edit *e, uint64_t first, uint64_t last) REQUIRES(e->space->lock);
-int edit_map(struct edit *e, const struct map *m) REQUIRES(e->space->lock);
+int edit_unmap(struct edit *e, uint64_t first, uint64_t last);
+int edit_map(struct edit *e, const struct map *m);
 int edit_update(struct edit *e, uint64_t first, uint64_t last,
-		void (*fn)(struct map *piece, void *arg), void *arg) REQUIRES(e->space->lock);
-int edit_prepare(struct edit *e) REQUIRES(e->space->lock);
-void edit_commit(struct edit *e) REQUIRES(e->space->lock);
-void edit_abort(struct edit *e) REQUIRES(e->space->lock);
+		void (*fn)(struct map *piece, void *arg), void *arg);
+int edit_prepare(struct edit *e);
+void edit_commit(struct edit *e);
+void edit_abort(struct edit *e);
 
 /* NULL, or the broken invariant as a sentence: tree, counters. O(n). */
 const char *space_validate(struct vms_space *s) REQUIRES(s->lock);

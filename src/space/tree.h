@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree.h: the mapping tree of a space: a B+ tree keyed by address, about 16 keys a node, with the
- * largest gap of each subtree, edited in place.
+ * tree.h: the mapping tree of a space: a B+ tree keyed by address, with the largest gap of each
+ * subtree, edited in place.
  *
  * The gap of a mapping is the free run below it, from the mapping before it (or the tree's lower
  * bound), less rules->guard of the mapping itself. So the largest gap under a node is the maximum
@@ -23,10 +23,10 @@ struct tree {
 	const struct world *world;
 	const struct map_rules *rules;
 	uint64_t first, last; /* bounds, both included */
-	struct tree_node *root;
-	unsigned height;
+	struct tree_node *root; /* NULL: no mappings */
+	unsigned height;	/* levels; 0: no mappings */
 	size_t n; /* mappings */
-	struct tree_node *spare; /* nodes put aside by tree_reserve */
+	struct tree_node *spare; /* nodes put aside by tree_reserve, or given back */
 	size_t n_spare;
 };
 
@@ -38,14 +38,21 @@ void tree_fini(struct tree *t); /* frees nodes, not objects */
 bool tree_find(const struct tree *t, uint64_t addr, struct map *out);
 /* The last mapping that starts below addr. False: none. */
 bool tree_find_below(const struct tree *t, uint64_t addr, struct map *out);
+/* Copies those that overlap [first, last], in order, at most `room`; how many. O(log n + that). */
+size_t tree_copy(const struct tree *t, uint64_t first, uint64_t last, struct map *out, size_t room);
 
-/* Put aside the nodes that replacing any run by n_new mappings may need. 0 or -ENOMEM. */
-int tree_reserve(struct tree *t, size_t n_new);
 /*
- * Replace the run of mappings that overlap [first, last] by `in`, which lies inside the run's
- * bounds and free neighbourhood, sorted and disjoint. Needs tree_reserve(t, n_in); cannot fail.
+ * Put aside the nodes that `splices` calls of tree_replace with together n_new mappings may need.
+ * 0 or -ENOMEM.
+ */
+int tree_reserve(struct tree *t, size_t splices, size_t n_new);
+/*
+ * Replace the mappings inside [first, last] by `in`, sorted, disjoint and inside [first, last].
+ * No mapping may cross a bound. Reserved before; cannot fail. O(log n + mappings in and out).
  */
 void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct map *in, size_t n_in);
+/* After the last tree_replace of an edit: keep a few spare nodes, free the others. */
+void tree_trim(struct tree *t);
 
 /*
  * The highest (lowest) `len` free bytes inside [lo, hi], both included, that leave every guard
