@@ -42,12 +42,8 @@
 
 /* ---- scratch memory ---- */
 
-void plan_init(struct plan *p, const struct world *w, const struct map_rules *rules)
+static void use_inline(struct plan *p)
 {
-	/* Not the inline arrays: clearing them would cost more than an edit. */
-	memset(p, 0, offsetof(struct plan, cur_inline));
-	p->world = w;
-	p->rules = rules;
 	p->cur = p->cur_inline;
 	p->room = PLAN_MAPS;
 	p->old = p->old_inline;
@@ -56,6 +52,17 @@ void plan_init(struct plan *p, const struct world *w, const struct map_rules *ru
 	p->win_room = PLAN_WINDOWS;
 	p->ev = p->ev_inline;
 	p->ev_room = PLAN_EVENTS;
+	p->n = p->n_old = p->n_win = p->n_ev = 0;
+}
+
+void plan_init(struct plan *p, const struct world *w, const struct map_rules *rules)
+{
+	/* Not the inline arrays: clearing them would cost more than an edit. */
+	memset(p, 0, offsetof(struct plan, cur_inline));
+	p->world = w;
+	p->rules = rules;
+	p->keep_first = UINT64_MAX;
+	use_inline(p);
 }
 
 void plan_fini(struct plan *p)
@@ -70,6 +77,7 @@ void plan_fini(struct plan *p)
 		w->free(w, p->win, p->win_room * sizeof(*p->win));
 	if (p->ev != p->ev_inline)
 		w->free(w, p->ev, p->ev_room * sizeof(*p->ev));
+	use_inline(p);
 }
 
 /* A bigger array with the same n elements, in place of `from`; NULL: no memory, from stays. */
@@ -426,6 +434,12 @@ static bool is_split(const struct plan *p, size_t i, bool any, uint64_t before)
 	       before >= p->old[find(p->old, p->n_old, piece->start)].start;
 }
 
+/* Is the seam below `m` one that the caller wants to stay? */
+static bool is_kept(const struct plan *p, const struct map *m)
+{
+	return p->keep_first <= m->start && m->start <= p->keep_last;
+}
+
 /* Join at the seams that a change touched, left to right, and take the marks off. */
 static void merge(struct plan *p)
 {
@@ -442,7 +456,7 @@ static void merge(struct plan *p)
 			any = true;
 			before = p->cur[i].start;
 		}
-		if (out && ((left | right) & TOUCHED) &&
+		if (out && ((left | right) & TOUCHED) && !is_kept(p, &p->cur[i]) &&
 		    map_mergeable(p->rules, &p->cur[out - 1], &p->cur[i])) {
 			map_merge(&p->cur[out - 1], &p->cur[i]);
 			if (!(right & CUT) || ((left ^ right) & FRESH))

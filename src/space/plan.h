@@ -97,7 +97,7 @@ struct plan_source {
 };
 
 void plan_init(struct plan *p, const struct world *w, const struct map_rules *rules);
-void plan_fini(struct plan *p);
+void plan_fini(struct plan *p); /* frees the scratch memory; a second time is harmless */
 
 /* Each returns 0 or -ENOMEM, after which only plan_fini may be called. */
 int plan_unmap(struct plan *p, const struct plan_source *src, uint64_t first, uint64_t last);

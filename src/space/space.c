@@ -80,6 +80,7 @@ static struct plan_source source(const struct vms_space *s)
 void edit_init(struct edit *e, struct vms_space *s)
 {
 	e->space = s;
+	e->done = false;
 	plan_init(&e->plan, s->world, &s->rules);
 }
 
@@ -214,7 +215,7 @@ void edit_commit(struct edit *e)
 	struct vms_space *s = e->space;
 	const struct plan *p = &e->plan;
 
-	assert(p->finished);
+	assert(p->finished && !e->done);
 	take_references(p);
 	splice(&s->tree, p);
 	s->counts = e->after;
@@ -225,12 +226,16 @@ void edit_commit(struct edit *e)
 	/* Last: dropping an object may close its file. */
 	drop_references(p);
 	plan_fini(&e->plan);
+	e->done = true;
 }
 
 void edit_abort(struct edit *e)
 {
+	if (e->done)
+		return;
 	TRACE(edit_abort, (uintptr_t)e->space, 0, 0);
 	plan_fini(&e->plan);
+	e->done = true;
 }
 
 /* ---- the validator ---- */

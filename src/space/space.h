@@ -59,6 +59,7 @@ struct edit {
 	struct vms_space *space;
 	struct plan plan;
 	struct map_counts after; /* of the whole space, once prepared */
+	bool done;		 /* committed or aborted */
 };
 
 /*
@@ -72,7 +73,7 @@ int edit_update(struct edit *e, uint64_t first, uint64_t last,
 		void (*fn)(struct map *piece, void *arg), void *arg);
 int edit_prepare(struct edit *e);
 void edit_commit(struct edit *e);
-void edit_abort(struct edit *e);
+void edit_abort(struct edit *e); /* after commit, or a second time: nothing */
 
 /* NULL, or the broken invariant as a sentence: tree, counters. O(n). */
 const char *space_validate(struct vms_space *s) REQUIRES(s->lock);

@@ -222,14 +222,15 @@ static void model_change(const struct change *c)
 		model[c->to + 1].first = true;
 }
 
-static void model_merge(void)
+/* Seams of pages from keep_from to keep_to stay. */
+static void model_merge(uint64_t keep_from, uint64_t keep_to)
 {
 	for (uint64_t i = 1; i < n_pages; i++) {
 		uint64_t left, end;
 		struct map l, r;
 
 		if (!model[i].first || !model[i].used || !model[i - 1].used ||
-		    !(model[i].touched || model[i - 1].touched))
+		    !(model[i].touched || model[i - 1].touched) || (keep_from <= i && i <= keep_to))
 			continue;
 		left = region_start(i - 1);
 		end = region_end(i);
@@ -514,6 +515,7 @@ static void one_step(void) REQUIRES(space.lock)
 {
 	struct change change[CHANGES];
 	unsigned n = rnd(3) ? 1 : 1 + (unsigned)rnd(CHANGES);
+	uint64_t keep_from = UINT64_MAX, keep_to = 0;
 	bool abort = rnd(16) == 0;
 	struct edit e;
 
@@ -522,6 +524,12 @@ static void one_step(void) REQUIRES(space.lock)
 		model[i].touched = model[i].fresh = false;
 
 	edit_init(&e, &space);
+	if (rnd(8) == 0) {
+		keep_from = rnd(n_pages);
+		keep_to = keep_from + rnd(8);
+		e.plan.keep_first = base + keep_from * PAGE;
+		e.plan.keep_last = keep_to < n_pages ? base + keep_to * PAGE : UINT64_MAX;
+	}
 	for (unsigned i = 0; i < n; i++) {
 		change[i] = random_change();
 		if (edit_change(&e, &change[i]))
@@ -540,9 +548,10 @@ static void one_step(void) REQUIRES(space.lock)
 		struct map_counts after = e.after;
 
 		edit_commit(&e);
+		edit_abort(&e); /* allowed, and nothing */
 		if (memcmp(&after, &space.counts, sizeof(after)))
 			die("the counts are not what prepare said");
-		model_merge();
+		model_merge(keep_from, keep_to);
 	}
 	check_valid(space_validate(&space));
 	check_list();
