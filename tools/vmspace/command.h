@@ -8,4 +8,6 @@
 
 #define STATUS_USAGE 2
 
+int cmd_run(int argc, char **argv);
+
 #endif

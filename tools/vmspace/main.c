@@ -15,6 +15,7 @@ struct command {
 };
 
 static const struct command commands[] = {
+	{ "run", cmd_run, "run a Linux program on vmspace's memory" },
 	{ NULL, NULL, NULL },
 };
 

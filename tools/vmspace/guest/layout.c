@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+/*
+ * layout.c: what of the address space is ours.
+ *
+ *	0 ............................ GUEST_TASK ................................ HOST_TASK
+ *	the guest's                    our text, data, bss | our heap -> ... <- our stack
+ *
+ * The program is linked at GUEST_TASK, not relocated, so the kernel puts its heap behind it, and
+ * the stack that the kernel gives a process is always within 16 GiB of the top. What remains is
+ * the vdso, which is moved to the guest.
+ */
+#include "guest.h"
+#include "mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/random.h>
+#include <sys/rseq.h>
+
+#define RSEQ_SIGNATURE 0x53053053
+#define VDSO_PARTS     8
+#define VDSO_PARK      (GUEST_TASK + (UINT64_C(24) << 30)) /* between our heap and our stack */
+
+struct part {
+	uint64_t start, end;
+	unsigned prot;
+	char name[32];
+};
+static struct part parts[VDSO_PARTS];
+static int nparts;
+
+/* Everything of ours lies in our range; what the kernel added is noted. */
+static int check_maps(const char **reason)
+{
+	static char text[512];
+	char line[512];
+	FILE *f = fopen("/proc/self/maps", "re");
+
+	if (f == NULL) {
+		*reason = "/proc/self/maps cannot be read";
+		return -ENOENT;
+	}
+	while (fgets(line, sizeof(line), f) != NULL) {
+		unsigned long start, end;
+		char perms[8] = "", name[300] = "";
+
+		if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %299[^\n]", &start, &end, perms, name) <
+		    3)
+			continue;
+		if (strncmp(name, "[vvar", 5) == 0 || strcmp(name, "[vdso]") == 0) {
+			struct part *p = &parts[nparts];
+
+			if (nparts == VDSO_PARTS)
+				continue;
+			p->start = start;
+			p->end = end;
+			p->prot = (perms[0] == 'r' ? PROT_READ : 0) |
+				  (perms[1] == 'w' ? PROT_WRITE : 0) |
+				  (perms[2] == 'x' ? PROT_EXEC : 0);
+			snprintf(p->name, sizeof(p->name), "%.31s", name);
+			nparts++;
+		} else if (start < GUEST_TASK) {
+			line[strcspn(line, "\n")] = 0;
+			snprintf(text, sizeof(text), "this mapping is in the guest's way: %.400s",
+				 line);
+			*reason = text;
+			fclose(f);
+			return -EEXIST;
+		}
+	}
+	fclose(f);
+	return 0;
+}
+
+/* libc told the kernel of places in its thread block; the guest brings its own. */
+static void leave_libc(void)
+{
+	raw2(SYS_set_robust_list, 0, 24);
+	if (__rseq_size != 0)
+		raw4(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32, 1,
+		     RSEQ_SIGNATURE);
+}
+
+/* Out of the guest's range at once, so that nothing is placed over the vdso meanwhile. */
+static int park_vdso(void)
+{
+	uint64_t low = UINT64_MAX, high = 0, to = VDSO_PARK;
+
+	for (int i = 0; i < nparts; i++) {
+		if (parts[i].start < low)
+			low = parts[i].start;
+		if (parts[i].end > high)
+			high = parts[i].end;
+	}
+	if (nparts == 0)
+		return 0;
+	if (low < to + (high - low) && to < high)
+		to += high - low + (UINT64_C(1) << 30);
+	for (int i = 0; i < nparts; i++) {
+		uint64_t len = parts[i].end - parts[i].start, at = to + (parts[i].start - low);
+		int64_t ret = raw5(SYS_mremap, parts[i].start, len, len,
+				   MREMAP_MAYMOVE | MREMAP_FIXED, at);
+		if (ret < 0)
+			return (int)ret;
+		parts[i].start = at;
+		parts[i].end = at + len;
+	}
+	return 0;
+}
+
+int layout_start(const char **reason)
+{
+	/* One heap, the kernel's, and never given back piecemeal. */
+	mallopt(M_MMAP_MAX, 0);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	mallopt(M_TOP_PAD, 256 * 1024);
+	mallopt(M_ARENA_MAX, 1);
+	int ret = check_maps(reason);
+
+	if (ret != 0)
+		return ret;
+	leave_libc();
+	ret = park_vdso();
+	if (ret != 0)
+		*reason = "the vdso cannot be moved";
+	return ret;
+}
+
+bool layout_randomize(void)
+{
+	return ((unsigned long)personality(0xffffffff) & ADDR_NO_RANDOMIZE) == 0;
+}
+
+uint64_t layout_random(uint64_t below)
+{
+	uint64_t x = 0;
+
+	if (!layout_randomize() || getrandom(&x, sizeof(x), GRND_NONBLOCK) != sizeof(x))
+		return 0;
+	return x % below;
+}
+
+int layout_vdso(uint64_t *vdso)
+{
+	uint64_t low = UINT64_MAX, high = 0;
+
+	*vdso = 0;
+	for (int i = 0; i < nparts; i++) {
+		if (parts[i].start < low)
+			low = parts[i].start;
+		if (parts[i].end > high)
+			high = parts[i].end;
+	}
+	if (nparts == 0)
+		return 0;
+	/* The parts stay as they are to each other: the code reaches its data relative to itself.
+	 */
+	int64_t to = guest_mem->mmap(0, high - low, PROT_NONE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1ull, 0);
+	if (to < 0)
+		return (int)to;
+	guest_mem->munmap((uint64_t)to, high - low);
+	for (int i = 0; i < nparts; i++) {
+		uint64_t len = parts[i].end - parts[i].start;
+		uint64_t at = (uint64_t)to + (parts[i].start - low);
+		int64_t ret = raw5(SYS_mremap, parts[i].start, len, len,
+				   MREMAP_MAYMOVE | MREMAP_FIXED, at);
+
+		if (ret < 0)
+			return (int)ret;
+		ret = guest_mem->foreign(at, len, parts[i].prot, parts[i].name);
+		if (ret < 0)
+			return (int)ret;
+		if (strcmp(parts[i].name, "[vdso]") == 0)
+			*vdso = at;
+	}
+	return 0;
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+/*
+ * mem.c: from a system call to the table of mem.h.
+ */
+#include "mem.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+void sys_mmap(struct call *c)
+{
+	call_done(c, guest_mem->mmap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]));
+}
+
+void sys_munmap(struct call *c)
+{
+	call_done(c, guest_mem->munmap(c->a[0], c->a[1]));
+}
+
+void sys_mprotect(struct call *c)
+{
+	call_done(c, guest_mem->mprotect(c->a[0], c->a[1], c->a[2]));
+}
+
+void sys_pkey_mprotect(struct call *c)
+{
+	if ((int)c->a[3] != -1) {
+		say_once("protection keys are not supported yet: pkey_mprotect answers EINVAL");
+		call_done(c, -EINVAL);
+		return;
+	}
+	sys_mprotect(c);
+}
+
+void sys_mremap(struct call *c)
+{
+	call_done(c, guest_mem->mremap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4]));
+}
+
+void sys_brk(struct call *c)
+{
+	call_done(c, guest_mem->brk(c->a[0]));
+}
+
+void sys_madvise(struct call *c)
+{
+	call_done(c, guest_mem->madvise(c->a[0], c->a[1], (int)c->a[2]));
+}
+
+void sys_msync(struct call *c)
+{
+	call_done(c, guest_mem->msync(c->a[0], c->a[1], (int)c->a[2]));
+}
+
+void sys_mincore(struct call *c)
+{
+	call_done(c, guest_mem->mincore(c->a[0], c->a[1], c->a[2]));
+}
+
+void sys_mlock(struct call *c)
+{
+	call_done(c, guest_mem->mlock2(c->a[0], c->a[1], 0));
+}
+
+void sys_mlock2(struct call *c)
+{
+	call_done(c, guest_mem->mlock2(c->a[0], c->a[1], (int)c->a[2]));
+}
+
+void sys_munlock(struct call *c)
+{
+	call_done(c, guest_mem->munlock(c->a[0], c->a[1]));
+}
+
+void sys_mlockall(struct call *c)
+{
+	call_done(c, guest_mem->mlockall((int)c->a[0]));
+}
+
+void sys_munlockall(struct call *c)
+{
+	call_done(c, guest_mem->munlockall());
+}
+
+void sys_mseal(struct call *c)
+{
+	call_done(c, guest_mem->mseal(c->a[0], c->a[1], c->a[2]));
+}
+
+void sys_remap_file_pages(struct call *c)
+{
+	call_done(c, guest_mem->remap_file_pages(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4]));
+}
+
+/* Limits: the kernel decides whether they may be set; the engine then enforces them too. */
+static void set_limit(uint64_t resource, uint64_t ptr)
+{
+	struct rlimit r;
+
+	if (user_read(&r, ptr, sizeof(r)) == 0)
+		guest_mem->set_limit((int)resource, r.rlim_cur, r.rlim_max);
+}
+
+void sys_setrlimit(struct call *c)
+{
+	int64_t ret = raw2(SYS_setrlimit, c->a[0], c->a[1]);
+
+	if (ret == 0)
+		set_limit(c->a[0], c->a[1]);
+	call_done(c, ret);
+}
+
+void sys_prlimit64(struct call *c)
+{
+	bool own = (int)c->a[0] == 0 || (int)c->a[0] == guest.proc.pid;
+	int64_t ret = raw4(SYS_prlimit64, c->a[0], c->a[1], c->a[2], c->a[3]);
+
+	if (ret == 0 && own && c->a[2] != 0)
+		set_limit(c->a[1], c->a[2]);
+	call_done(c, ret);
+}
+
+/* System V shared memory is not an object of the engine yet. */
+void sys_shmat(struct call *c)
+{
+	say_once("System V shared memory is not supported yet: shmat answers ENOSYS");
+	call_done(c, -ENOSYS);
+}
+
+void sys_shmdt(struct call *c)
+{
+	call_done(c, -EINVAL);
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+/*
+ * procfs.c: /proc/self as the guest should see it.
+ *
+ * The kernel itself shows the guest's command line, environment, auxiliary vector and program
+ * ranges: we tell it where they are (PR_SET_MM). Two things remain that it knows only of us: the
+ * maps, and the program behind /proc/self/exe. They are recognised after the guest's open by what
+ * the descriptor is, whatever path or directory led to it.
+ */
+#include "guest.h"
+#include "mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#define PROC_MAGIC 0x9fa0
+
+/* prctl(PR_SET_MM, PR_SET_MM_MAP): the kernel's layout. */
+struct mm_map {
+	uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+	uint64_t arg_start, arg_end, env_start, env_end;
+	uint64_t auxv;
+	uint32_t auxv_size, exe_fd;
+};
+
+void procfs_describe(const struct start *s, uint64_t sp)
+{
+	struct mm_map m = {
+		.start_code = s->prog.start_code,
+		.end_code = s->prog.end_code,
+		.start_data = s->prog.start_data,
+		.end_data = s->prog.end_data,
+		.brk = (uint64_t)sbrk(0),
+		.start_stack = sp,
+		.arg_start = s->arg_start,
+		.arg_end = s->arg_end,
+		.env_start = s->env_start,
+		.env_end = s->env_end,
+		.auxv = (uint64_t)guest.auxv,
+		.auxv_size = (uint32_t)guest.auxv_bytes,
+		.exe_fd = (uint32_t)-1,
+	};
+	const char *name = strrchr(s->execfn, '/');
+
+	raw2(SYS_prctl, PR_SET_NAME, name != NULL ? name + 1 : s->execfn);
+	if (m.start_code == 0)
+		m.start_code = s->prog.base + HOST_PAGE, m.end_code = m.start_code + 1;
+	/* Our heap stays the kernel's heap: its start as it is. */
+	char text[2048];
+	int fd = (int)raw3(SYS_open, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
+	int64_t n = raw3(SYS_read, fd, text, sizeof(text) - 1);
+
+	raw1(SYS_close, fd);
+	if (n <= 0)
+		return;
+	text[n] = 0;
+	char *p = strrchr(text, ')');
+
+	for (int field = 2; p != NULL && field < 47; field++)
+		p = strchr(p + 1, ' ');
+	if (p == NULL)
+		return;
+	m.start_brk = strtoull(p + 1, NULL, 10);
+	raw5(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &m, sizeof(m), 0);
+}
+
+static bool on_proc(int fd)
+{
+	struct statfs fs;
+
+	return raw2(SYS_fstatfs, fd, &fs) == 0 && fs.f_type == PROC_MAGIC;
+}
+
+/* The path behind a descriptor; its length or a negative errno. */
+static int64_t fd_path(int fd, char *buf, size_t size)
+{
+	char link[48];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	int64_t n = raw3(SYS_readlink, link, buf, size - 1);
+
+	buf[n > 0 ? n : 0] = 0;
+	return n;
+}
+
+/* "/proc/PID/" of this process, with "task/TID/" perhaps: what follows, or NULL. */
+static const char *own_entry(const char *path)
+{
+	char *end;
+
+	if (strncmp(path, "/proc/", 6) != 0 || path[6] < '0' || path[6] > '9' ||
+	    strtol(path + 6, &end, 10) != guest.proc.pid || *end != '/')
+		return NULL;
+	path = end + 1;
+	if (strncmp(path, "task/", 5) == 0) {
+		strtol(path + 5, &end, 10);
+		if (*end != '/')
+			return NULL;
+		path = end + 1;
+	}
+	return path;
+}
+
+bool procfs_is_exe_name(const char *path)
+{
+	if (strncmp(path, "/proc/", 6) != 0)
+		return false;
+	if (strcmp(path + 6, "self/exe") == 0 || strcmp(path + 6, "thread-self/exe") == 0)
+		return true;
+	const char *rest = own_entry(path);
+
+	return rest != NULL && strcmp(rest, "exe") == 0;
+}
+
+/* A link of the proc file system to this process's program? */
+static bool is_exe_link(int dirfd, const char *path)
+{
+	char where[PATH_MAX];
+	int fd = (int)raw4(SYS_openat, dirfd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	bool yes = false;
+
+	if (fd < 0)
+		return false;
+	if (on_proc(fd) && fd_path(fd, where, sizeof(where)) > 0) {
+		const char *rest = own_entry(where);
+
+		yes = rest != NULL && strcmp(rest, "exe") == 0;
+	}
+	raw1(SYS_close, fd);
+	return yes;
+}
+
+/* ---- open ---- */
+
+void sys_open(struct call *c)
+{
+	call_pass_watched(c);
+}
+
+/* Put `new` in the place of the descriptor the guest got, with its close-on-exec. */
+static int64_t replace(int fd, int new)
+{
+	int cloexec = (int)raw2(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC;
+	int64_t ret = raw3(SYS_dup3, new, fd, cloexec ? O_CLOEXEC : 0);
+
+	raw1(SYS_close, new);
+	return ret < 0 ? ret : fd;
+}
+
+static int64_t give_maps(int fd)
+{
+	static struct guest_mem_region r;
+	char link[48];
+	uint64_t cursor = 0;
+	int mem = (int)raw2(SYS_memfd_create, "maps", MFD_CLOEXEC);
+
+	if (mem < 0)
+		return mem;
+	while (guest_mem->next(&cursor, &r)) {
+		size_t len = strlen(r.line);
+
+		if (raw3(SYS_write, mem, r.line, len) != (int64_t)len) {
+			raw1(SYS_close, mem);
+			return -ENOMEM;
+		}
+	}
+	/* Read-only, and at its beginning. */
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", mem);
+	int ro = (int)raw3(SYS_open, link, O_RDONLY | O_CLOEXEC, 0);
+
+	raw1(SYS_close, mem);
+	return ro < 0 ? ro : replace(fd, ro);
+}
+
+/* An open of the guest is over: the result is in RAX, c holds the call as it was made. */
+void procfs_opened(struct call *c)
+{
+	int64_t fd = c->g[REG_RAX];
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (fd < 0 || raw2(SYS_fstat, fd, &st) != 0)
+		return;
+	if (st.st_dev == guest.self_dev && st.st_ino == guest.self_ino) {
+		bool at = c->nr == SYS_openat || c->nr == 437;
+		int dirfd = at ? (int)c->a[0] : AT_FDCWD;
+
+		if (user_str(path, c->a[at ? 1 : 0], sizeof(path)) < 0 || !is_exe_link(dirfd, path))
+			return;
+		int new = (int)raw3(SYS_open, guest.exe, O_RDONLY | O_CLOEXEC, 0);
+
+		if (new >= 0)
+			replace((int)fd, new);
+		return;
+	}
+	if (!S_ISREG(st.st_mode) || !on_proc((int)fd) || fd_path((int)fd, path, sizeof(path)) < 0)
+		return;
+	const char *rest = own_entry(path);
+
+	if (rest != NULL && strcmp(rest, "maps") == 0) {
+		int64_t ret = give_maps((int)fd);
+
+		if (ret < 0) {
+			raw1(SYS_close, fd);
+			call_done(c, ret);
+		}
+	} else if (rest != NULL && (strcmp(rest, "smaps") == 0 || strcmp(rest, "numa_maps") == 0 ||
+				    strcmp(rest, "smaps_rollup") == 0)) {
+		say_once("/proc/self/%s shows vmspace's own memory too", rest);
+	}
+}
+
+/* ---- links and other calls with a path ---- */
+
+void sys_readlink(struct call *c)
+{
+	bool at = c->nr == SYS_readlinkat;
+	int dirfd = at ? (int)c->a[0] : AT_FDCWD;
+	uint64_t buf = c->a[at ? 2 : 1], size = c->a[at ? 3 : 2];
+	static char path[PATH_MAX], to[PATH_MAX];
+
+	if (user_str(path, c->a[at ? 1 : 0], sizeof(path)) <= 0) {
+		call_pass(c);
+		return;
+	}
+	int64_t n = raw4(SYS_readlinkat, dirfd, path, to, sizeof(to) - 1);
+
+	if (n > 0)
+		to[n] = 0;
+	if (n <= 0 || strcmp(to, guest.self_path) != 0 || !is_exe_link(dirfd, path) ||
+	    (int)size <= 0) {
+		call_pass(c);
+		return;
+	}
+	size_t len = strlen(guest.exe);
+
+	if (len > size)
+		len = size;
+	call_done(c, user_write(buf, guest.exe, len) != 0 ? -EFAULT : (int64_t)len);
+}
+
+/* stat and its relatives: /proc/self/exe leads to the guest's program. */
+void sys_path(struct call *c)
+{
+	int arg = c->nr == SYS_stat || c->nr == SYS_access ? 0 : 1;
+	char path[32];
+
+	if (user_str(path, c->a[arg], sizeof(path)) <= 0 || !procfs_is_exe_name(path) ||
+	    (c->nr == SYS_newfstatat && (c->a[3] & AT_SYMLINK_NOFOLLOW) != 0) ||
+	    (c->nr == SYS_statx && (c->a[2] & AT_SYMLINK_NOFOLLOW) != 0)) {
+		call_pass(c);
+		return;
+	}
+	call_pass_changed(c);
+	c->a[arg] = (uint64_t)guest.exe;
+	call_set_args(c);
+}
