@@ -59,7 +59,7 @@ guest_stub_watched:
 guest_stub_clone:
 	syscall
 	test %rax, %rax
-	jnz guest_trap_parent
+	jnz 1f
 	mov $157, %eax			/* prctl */
 	mov $59, %edi			/* PR_SET_SYSCALL_USER_DISPATCH */
 	mov $1, %esi			/* on */
@@ -68,6 +68,9 @@ guest_stub_clone:
 	lea guest_selector(%rip), %r8
 	syscall
 	jmp guest_trap_child
+	/* A vforked child may have left (exec, a kill) with the selector open. */
+1:	movb $1, guest_selector(%rip)
+	jmp guest_trap_parent
 
 	.p2align 12
 	.globl guest_stub_end
