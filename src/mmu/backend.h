@@ -54,8 +54,12 @@ struct backend_ops {
 	/*
 	 * Move or resize, as mremap with old_len -> new_len: the source is one mapping in the
 	 * space's eyes (the host may have split it finer). new_addr == addr: in place. flags:
-	 * MREMAP_DONTUNMAP, or 0. old_len 0: a second mapping of the same shared pages. Whatever
-	 * stood at the destination outside the source is replaced.
+	 * MREMAP_DONTUNMAP; BACKEND_NOREPLACE, as for map, of the destination. old_len 0: a second
+	 * mapping of the same shared pages. Whatever stood at the destination is replaced; it may
+	 * not overlap the source (-EINVAL).
+	 *
+	 * Private anonymous memory grows in place better by map of the new part: to grow a region
+	 * the host backend has to open its reservation for a moment.
 	 */
 	int (*move)(struct vms_mmu *mmu, uint64_t addr, uint64_t old_len, uint64_t new_addr,
 		    uint64_t new_len, uint32_t flags);
