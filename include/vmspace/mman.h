@@ -189,9 +189,10 @@ VMS_API enum vms_mm_fault vms_mm_fault(struct vms_mm *mm, uint64_t addr, unsigne
  * The bracket around the host's fork(2) of the process that holds the window: begin before it,
  * then parent in the parent (also when fork failed) or child in the child. The child drops
  * what MADV_DONTFORK says, and all locks of memory. Nothing else of this mm may be called between.
- * Since: 0.1
+ * Returns:   begin: 0, or -ENOMEM: then do not fork, the bracket is not open.
+ * Since:     0.1
  */
-VMS_API void vms_mm_fork_begin(struct vms_mm *mm);
+VMS_API int vms_mm_fork_begin(struct vms_mm *mm);
 VMS_API void vms_mm_fork_parent(struct vms_mm *mm);
 VMS_API void vms_mm_fork_child(struct vms_mm *mm);
 

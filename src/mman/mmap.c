@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: MIT
+/*
+ * mmap.c: mmap (reference linux-mm 1.1 and 1.2; M1 to M27 name its rows).
+ *
+ * One struct carries the call through the steps, in Linux's order of checks:
+ *
+ *	1 decode	arguments that are wrong whatever is mapped		M1 to M6
+ *	2 place		an address, or why there is none			M7 to M11
+ *	3 backing	the file and its rights, or what anonymous means	M12 to M22
+ *	4 limits	what it would replace, sizes, commitment		M23 to M26
+ *	5 the edit	one host call, then the tree
+ *
+ * Until step 5's host call has succeeded nothing has changed (M27).
+ */
+#include "mman/mm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/mman.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
+#ifndef MAP_UNINITIALIZED
+#define MAP_UNINITIALIZED 0x4000000
+#endif
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+/* What SHARED_VALIDATE knows of: everything older than the flag itself. */
+#define LEGACY_FLAGS                                                                               \
+	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE |   \
+	 MAP_UNINITIALIZED | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |           \
+	 MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | 0x80u | (0x3fu << MAP_HUGE_SHIFT))
+
+/* The largest file of ext4 with 4 KiB blocks; other file systems reach 2^63 - 1. */
+#define EXT4_MAX_FILE 0xffffffff000u
+
+struct mmap_call {
+	struct vms_mm *mm;
+	uint64_t addr, len, prot, flags, off; /* as given; len is rounded up by decode */
+	int fd;
+	int open_mode;		/* O_ACCMODE of fd; decode */
+	struct vms_object *obj; /* owned; decode for files, backing for the rest */
+	struct map map;		/* what will stand there */
+};
+
+static int decode(struct mmap_call *c)
+{
+	const struct world *w = c->mm->space.world;
+	uint64_t page = mm_page(c->mm);
+	int flags;
+
+	if (!is_aligned(c->off, page))
+		return -EINVAL;
+	if (!(c->flags & MAP_ANONYMOUS)) {
+		flags = w->fd_flags(w, c->fd);
+		if (flags < 0 || (flags & O_PATH))
+			return -EBADF;
+		c->open_mode = flags & O_ACCMODE;
+		if (c->flags & MAP_HUGETLB)
+			return -EINVAL;
+	} else if (c->flags & MAP_HUGETLB) {
+		/* No huge pages are reserved for guests. */
+		return c->len ? -ENOMEM : -EINVAL;
+	}
+	if (c->len == 0)
+		return -EINVAL;
+	if (c->flags & MAP_FIXED_NOREPLACE)
+		c->flags |= MAP_FIXED;
+	if (!(c->flags & MAP_FIXED)) {
+		c->addr = align_down(c->addr, page);
+		if (c->addr != 0 && c->addr < c->mm->pol.min_addr)
+			c->addr = c->mm->pol.min_addr;
+	}
+	c->len = align_up(c->len, page);
+	if (c->len == 0)
+		return -ENOMEM;
+	if (c->mm->space.counts.n > c->mm->pol.max_map_count)
+		return -ENOMEM;
+	return 0;
+}
+
+static int place(struct mmap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	bool anon = c->flags & MAP_ANONYMOUS;
+	struct place p = {
+		.hint = c->addr,
+		.len = c->len,
+		.off = c->off,
+		.fixed = c->flags & MAP_FIXED,
+		.low = c->flags & MAP_32BIT,
+		.anon_private = anon && !(c->flags & MAP_SHARED),
+	};
+	int64_t addr;
+
+	if (!anon) {
+		int err = object_file(mm->space.world, c->fd,
+				      !(mm->pol.flags & VMS_MM_KEEP_NO_FD), &mm->files, &c->obj);
+
+		if (err)
+			return err == -ENOMEM || err == -EMFILE ? -ENOMEM : -EBADF;
+		p.huge_file = mm_huge_file(mm, c->obj);
+	}
+	addr = mm_place(mm, &p);
+	if (addr < 0)
+		return (int)addr;
+	c->map.start = (uint64_t)addr;
+	c->map.last = c->map.start + c->len - 1;
+	if ((c->flags & MAP_FIXED_NOREPLACE) && mm_any_mapped(mm, c->map.start, c->map.last))
+		return -EEXIST;
+	return 0;
+}
+
+/* M14. */
+static int file_range(const struct mmap_call *c)
+{
+	uint64_t most = c->obj->fs_type == EXT4_SUPER_MAGIC ? EXT4_MAX_FILE : INT64_MAX;
+
+	if (S_ISCHR(c->obj->mode))
+		return 0;
+	return c->len > most || c->off / mm_page(c->mm) > (most - c->len) / mm_page(c->mm) ?
+		       -EOVERFLOW :
+		       0;
+}
+
+/* M15: a memfd sealed against writing, or against writing from now on. */
+static int file_seals(struct mmap_call *c)
+{
+	const struct world *w = c->mm->space.world;
+	int seals;
+
+	if (!(c->flags & MAP_SHARED) || c->obj->fs_type != TMPFS_MAGIC)
+		return 0;
+	seals = w->fd_seals(w, c->fd);
+	if (seals < 0 || !(seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
+		return 0;
+	if (c->prot & PROT_WRITE)
+		return -EPERM;
+	c->map.ceiling &= (uint8_t)~VMS_PROT_WRITE;
+	return 0;
+}
+
+static int file_backing(struct mmap_call *c)
+{
+	int err = file_range(c);
+
+	if (!err)
+		err = file_seals(c);
+	if (err)
+		return err;
+	switch (c->flags & MAP_TYPE) {
+	case MAP_SHARED_VALIDATE:
+		if (c->flags & ~(uint64_t)LEGACY_FLAGS)
+			return -EOPNOTSUPP;
+		/* fallthrough */
+	case MAP_SHARED:
+		if ((c->prot & PROT_WRITE) && c->open_mode == O_RDONLY)
+			return -EACCES;
+		c->map.flags |= MM_SHARED;
+		if (c->open_mode == O_RDONLY)
+			c->map.ceiling &= (uint8_t)~VMS_PROT_WRITE;
+		/* fallthrough */
+	case MAP_PRIVATE:
+		if (c->open_mode == O_WRONLY)
+			return -EACCES;
+		if (c->obj->noexec) {
+			if (c->prot & PROT_EXEC)
+				return -EPERM;
+			c->map.ceiling &= (uint8_t)~VMS_PROT_EXEC;
+		}
+		if (!S_ISREG(c->obj->mode) && !S_ISBLK(c->obj->mode) && !S_ISCHR(c->obj->mode))
+			return -ENODEV;
+		if (c->map.flags & MM_GROWSDOWN)
+			return -EINVAL;
+		break;
+	default:
+		return -EINVAL;
+	}
+	c->map.flags |= MM_FILE;
+	c->map.off = c->off;
+	return 0;
+}
+
+static int anon_backing(struct mmap_call *c)
+{
+	int err;
+
+	switch (c->flags & MAP_TYPE) {
+	case MAP_SHARED:
+		if (c->map.flags & MM_GROWSDOWN)
+			return -EINVAL;
+		err = object_create(c->mm->space.world, OBJECT_SHARED, NULL, &c->obj);
+		if (err)
+			return err;
+		c->obj->size = c->len;
+		c->map.flags |= MM_SHARED;
+		c->map.off = 0;
+		return 0;
+	case MAP_DROPPABLE:
+		if ((c->flags & (MAP_LOCKED | MAP_HUGETLB)) || (c->map.flags & MM_GROWSDOWN))
+			return -EINVAL;
+		c->map.flags |= MM_DROPPABLE | MM_NORESERVE | MM_WIPEONFORK | MM_DONTDUMP;
+		/* fallthrough */
+	case MAP_PRIVATE:
+		c->obj = object_ref(c->mm->anon);
+		c->map.off = c->map.start;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int backing(struct mmap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	int err;
+
+	c->map.prot = c->prot & MM_PROT_ALL;
+	c->map.ceiling = MM_PROT_ALL;
+	c->map.flags = mm->def_flags;
+	if (c->flags & MAP_GROWSDOWN)
+		c->map.flags |= MM_GROWSDOWN;
+	if (c->flags & MAP_LOCKED)
+		c->map.flags |= MM_LOCKED;
+	if (c->flags & MAP_STACK)
+		c->map.flags |= MM_NOHUGEPAGE;
+	if ((c->flags & MAP_LOCKED) && !mm_may_lock_at_all(mm))
+		return -EPERM;
+	if (!mm_lock_fits(mm, c->map.flags, c->len))
+		return -EAGAIN;
+	err = c->flags & MAP_ANONYMOUS ? anon_backing(c) : file_backing(c);
+	if (err)
+		return err;
+	if (c->flags & MAP_NORESERVE)
+		c->map.flags |= MM_NORESERVE;
+	c->map.obj = c->obj;
+	return 0;
+}
+
+static int limits(struct mmap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	uint64_t mapped, charged;
+	int err = mm_unmap_check(mm, c->map.start, c->map.last);
+
+	if (err)
+		return err;
+	mapped = mm_bytes(mm, c->map.start, c->map.last, 0);
+	charged = mm_bytes(mm, c->map.start, c->map.last, MM_ACCOUNT);
+	if (!mm_may_expand(mm, &c->map, (int64_t)(c->len - mapped)))
+		return -ENOMEM;
+	if ((c->map.prot & VMS_PROT_WRITE) && !(c->map.flags & (MM_SHARED | MM_NORESERVE))) {
+		if (c->len > charged && !mm_commit_fits(mm, c->len - charged))
+			return -ENOMEM;
+		c->map.flags |= MM_ACCOUNT;
+	} else if ((c->flags & MAP_ANONYMOUS) && (c->map.flags & MM_SHARED) &&
+		   !(c->map.flags & MM_NORESERVE) && !mm_commit_fits(mm, c->len)) {
+		return -ENOMEM; /* shared memory is charged by its own file */
+	}
+	return 0;
+}
+
+static int map_in_host(struct mmap_call *c)
+{
+	struct backend_map b = {
+		.addr = c->map.start,
+		.len = c->len,
+		.prot = c->map.prot,
+		.fd = c->map.flags & MM_FILE ? c->fd : -1,
+		.off = c->off,
+	};
+
+	if (c->map.flags & MM_SHARED)
+		b.flags |= BACKEND_SHARED;
+	if (c->map.flags & MM_NORESERVE)
+		b.flags |= BACKEND_NORESERVE;
+	if (c->map.flags & MM_GROWSDOWN)
+		b.flags |= BACKEND_GROWSDOWN;
+	if (c->map.flags & MM_LOCKED)
+		b.flags |= BACKEND_LOCKED;
+	if (c->map.flags & MM_NOHUGEPAGE)
+		b.flags |= BACKEND_STACK;
+	if (c->map.flags & MM_DROPPABLE)
+		b.flags |= BACKEND_DROPPABLE;
+	if ((c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
+		b.flags |= BACKEND_POPULATE;
+	if (!mm_any_mapped(c->mm, c->map.start, c->map.last))
+		b.flags |= BACKEND_NOREPLACE;
+	return backend_map(c->mm->space.mmu, &b);
+}
+
+static int64_t install(struct mmap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	struct edit e;
+	int err = guards_reserve(&mm->guards, mm->space.world, 1);
+
+	if (err)
+		return err;
+	edit_init(&e, &mm->space);
+	err = edit_map(&e, &c->map);
+	if (!err)
+		err = edit_prepare(&e);
+	if (!err)
+		err = map_in_host(c);
+	if (!err) {
+		edit_commit(&e);
+		guards_clear(&mm->guards, c->map.start, c->map.last);
+		mm_note_growing(mm, false);
+	}
+	edit_abort(&e);
+	if (err)
+		return err;
+	if ((c->map.flags & MM_LOCKED) ||
+	    (c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
+		mm_populated(mm, c->map.start, c->map.last);
+	return (int64_t)c->map.start;
+}
+
+int64_t vms_mmap(struct vms_mm *mm, uint64_t addr, uint64_t len, uint64_t prot, uint64_t flags,
+		 int fd, uint64_t off)
+{
+	struct mmap_call c = { .mm = mm, .addr = addr, .len = len, .prot = prot, .flags = flags,
+			       .off = off, .fd = fd };
+	int64_t result;
+
+	mm_lock(mm);
+	result = mm_catch_up(mm);
+	if (!result)
+		result = decode(&c);
+	if (!result)
+		result = place(&c);
+	if (!result)
+		result = backing(&c);
+	if (!result)
+		result = limits(&c);
+	if (!result)
+		result = install(&c);
+	object_unref(c.obj);
+	mm_unlock(mm);
+	return result;
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: MIT
+/*
+ * mremap.c: mremap (reference linux-mm 1.5).
+ *
+ *	          new address asked for?   (FIXED or DONTUNMAP)
+ *	            no │                                │ yes
+ *	  ┌────────────┼────────────┐                   │
+ *	shrink      same size     grow          unmap the destination, then move;
+ *	cut tail    nothing    in place, or     with FIXED and equal sizes mapping by
+ *	                       move (MAYMOVE)   mapping, holes kept
+ *
+ * A move is one edit: destination replaced, source gone (or emptied, DONTUNMAP), new mapping. The
+ * host moves the pages in one call; nothing is copied. Where Linux refuses a move only after it
+ * has unmapped the destination, so do we; everything that we can refuse comes before the edit.
+ */
+#include "mman/mm.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+struct mremap_call {
+	struct vms_mm *mm;
+	uint64_t addr, old_len, new_len, flags, new_addr; /* lengths rounded up by check_args */
+	struct map vma; /* the mapping that holds addr; check_source */
+};
+
+static bool wants_address(const struct mremap_call *c)
+{
+	return c->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
+}
+
+static int check_args(struct mremap_call *c)
+{
+	uint64_t page = mm_page(c->mm), task = c->mm->pol.task_size;
+
+	c->old_len = align_up(c->old_len, page);
+	c->new_len = align_up(c->new_len, page);
+	if (c->flags & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
+		return -EINVAL;
+	if (!is_aligned(c->addr, page) || c->new_len == 0 || c->new_len > task)
+		return -EINVAL;
+	if (!wants_address(c))
+		return 0;
+	if (c->new_addr > task - c->new_len || !is_aligned(c->new_addr, page) ||
+	    !(c->flags & MREMAP_MAYMOVE))
+		return -EINVAL;
+	if ((c->flags & MREMAP_DONTUNMAP) && c->old_len != c->new_len)
+		return -EINVAL;
+	if (c->addr + c->old_len > c->new_addr && c->new_addr + c->new_len > c->addr)
+		return -EINVAL;
+	if (c->mm->space.counts.n + 2 >= (uint64_t)c->mm->pol.max_map_count - 3)
+		return -ENOMEM;
+	return 0;
+}
+
+/* The mapping at addr, and whether it may do what is asked. */
+static int check_source(struct mremap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	bool grows = c->new_len > c->old_len;
+
+	if (!space_find(&mm->space, c->addr, &c->vma) || c->vma.start > c->addr)
+		return -EFAULT;
+	if (c->vma.flags & (MM_SEALED | MM_FIXED))
+		return -EPERM;
+	if (!grows && !wants_address(c))
+		return 0;
+	if (c->old_len == 0 && !(c->vma.flags & MM_SHARED))
+		return -EINVAL;
+	if ((c->flags & MREMAP_DONTUNMAP) && (c->vma.flags & MM_SPECIAL))
+		return -EINVAL;
+	if (c->old_len > c->vma.last - c->addr + 1)
+		return -EFAULT;
+	if (c->new_len == c->old_len)
+		return 0;
+	if (c->vma.flags & MM_SPECIAL)
+		return -EFAULT;
+	if (!grows)
+		return 0;
+	if (!mm_lock_fits(mm, c->vma.flags, c->new_len - c->old_len))
+		return -EAGAIN;
+	if (!mm_may_expand(mm, &c->vma, (int64_t)(c->new_len - c->old_len)))
+		return -ENOMEM;
+	return 0;
+}
+
+/* ---- in place ---- */
+
+static bool can_grow_here(struct mremap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	uint64_t delta = c->new_len - c->old_len, end = c->addr + c->old_len;
+
+	if (c->vma.last != end - 1 || c->old_len == 0)
+		return false;
+	if (delta > mm->pol.task_size || end > mm->pol.task_size - delta)
+		return false;
+	if (c->vma.start < mm->pol.min_addr && !(mm->pol.flags & VMS_MM_CAP_RAWIO))
+		return false;
+	return !mm_any_mapped(mm, end, end + delta - 1);
+}
+
+static int grow_here(struct mremap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	uint64_t delta = c->new_len - c->old_len;
+	struct map more = c->vma;
+	struct edit e;
+	int err;
+
+	if ((more.flags & MM_ACCOUNT) && !mm_commit_fits(mm, delta))
+		return -ENOMEM;
+	more.start = c->vma.last + 1;
+	more.last = c->vma.last + delta;
+	more.off = c->vma.off + map_len(&c->vma);
+	edit_init(&e, &mm->space);
+	err = edit_map(&e, &more);
+	if (!err)
+		err = edit_prepare(&e);
+	if (!err)
+		err = backend_move(mm->space.mmu, c->addr, c->old_len, c->addr, c->new_len, 0);
+	if (!err)
+		edit_commit(&e);
+	edit_abort(&e);
+	if (!err && (more.flags & MM_LOCKED))
+		mm_populated(mm, more.start, more.last);
+	return err;
+}
+
+/* ---- moving ---- */
+
+/* What Linux checks once the destination is free. */
+static int check_move(struct mremap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	uint64_t charge = c->flags & MREMAP_DONTUNMAP ? c->new_len : c->new_len - c->old_len;
+
+	if (mm->space.counts.n >= (uint64_t)mm->pol.max_map_count - 3)
+		return -ENOMEM;
+	if ((c->vma.flags & MM_WHOLE) &&
+	    (c->vma.start != c->addr || c->vma.last != c->addr + c->old_len - 1))
+		return -EINVAL;
+	if ((c->vma.flags & MM_ACCOUNT) && c->new_len >= c->old_len && !mm_commit_fits(mm, charge))
+		return -ENOMEM;
+	return 0;
+}
+
+static void emptied(struct map *piece, void *arg)
+{
+	const struct mremap_call *c = arg;
+
+	piece->flags &= ~MM_LOCK_MASK;
+	/* Its pages have left as a whole: it is as if never touched. */
+	if (c->vma.start == c->addr && c->vma.last == c->addr + c->old_len - 1)
+		piece->ident = 0, piece->inherited = 0;
+}
+
+static int move_edit(struct mremap_call *c, struct edit *e, const struct map *moved)
+{
+	uint64_t src_last = c->addr + c->old_len - 1;
+	int err = 0;
+
+	if (c->flags & MREMAP_DONTUNMAP)
+		err = edit_update(e, c->vma.start, c->vma.last, emptied, c);
+	else if (c->old_len != 0)
+		err = edit_unmap(e, c->addr, src_last);
+	if (!err)
+		err = edit_map(e, moved);
+	return err ? err : edit_prepare(e);
+}
+
+static int64_t move(struct mremap_call *c, uint64_t to)
+{
+	struct vms_mm *mm = c->mm;
+	uint64_t keep = min_u64(c->old_len, c->new_len);
+	struct map moved = c->vma;
+	struct edit e;
+	int err;
+
+	moved.start = to;
+	moved.last = to + c->new_len - 1;
+	moved.off = c->vma.off + (c->addr - c->vma.start);
+	if (map_is_anon(&c->vma) && c->vma.ident == 0)
+		moved.off = to; /* nothing was written: born anew where it goes */
+	err = guards_reserve(&mm->guards, mm->space.world,
+			     3 + guards_count(&mm->guards, c->addr, c->addr + c->old_len));
+	if (err)
+		return err;
+	edit_init(&e, &mm->space);
+	err = move_edit(c, &e, &moved);
+	if (!err)
+		err = backend_move(mm->space.mmu, c->addr, c->old_len, to, c->new_len,
+				   (uint32_t)(c->flags & MREMAP_DONTUNMAP));
+	if (!err) {
+		edit_commit(&e);
+		guards_clear(&mm->guards, to, moved.last);
+		if (keep < c->old_len)
+			guards_clear(&mm->guards, c->addr + keep, c->addr + c->old_len - 1);
+		if (keep)
+			guards_move(&mm->guards, c->addr, c->addr + keep - 1, to);
+		mm_note_growing(mm, true);
+	}
+	edit_abort(&e);
+	if (err)
+		return err;
+	if ((moved.flags & MM_LOCKED) && c->new_len > c->old_len)
+		mm_populated(mm, to + c->old_len, moved.last);
+	return (int64_t)to;
+}
+
+/* Where it goes, or why it may not. Nothing has changed. */
+static int64_t place_moved(struct mremap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	struct place p = {
+		.hint = wants_address(c) ? c->new_addr : 0,
+		.len = c->new_len,
+		.off = c->vma.off + (c->addr - c->vma.start),
+		.fixed = c->flags & MREMAP_FIXED,
+		.anon_private = map_is_anon(&c->vma),
+	};
+	int64_t to;
+	int err;
+
+	if (c->vma.flags & MM_FILE)
+		p.huge_file = mm_huge_file(mm, c->vma.obj);
+	to = mm_place(mm, &p);
+	if (to < 0)
+		return to;
+	err = check_move(c);
+	return err ? err : to;
+}
+
+/* FIXED or DONTUNMAP: the destination goes first. */
+static int64_t move_to(struct mremap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	uint64_t dst_last = c->new_addr + c->new_len - 1;
+	int64_t to = 0;
+	int err;
+
+	if (c->flags & MREMAP_FIXED) {
+		err = mm_unmap_check(mm, c->new_addr, dst_last);
+		if (err)
+			return err;
+	}
+	if (c->flags & MREMAP_DONTUNMAP) {
+		int64_t more = (int64_t)c->old_len;
+
+		if (c->flags & MREMAP_FIXED)
+			more -= (int64_t)mm_bytes(mm, c->new_addr, dst_last, 0);
+		if (!mm_may_expand(mm, &c->vma, more))
+			to = -ENOMEM;
+	}
+	if (to == 0)
+		to = place_moved(c);
+	if (to >= 0)
+		return move(c, (uint64_t)to);
+	/* Linux has unmapped the destination, and cut the source, by the time it refuses this. */
+	if (c->flags & MREMAP_FIXED) {
+		err = mm_unmap(mm, c->new_addr, dst_last);
+		if (!err && c->old_len > c->new_len)
+			mm_unmap(mm, c->addr + c->new_len, c->addr + c->old_len - 1);
+	}
+	return to;
+}
+
+/* FIXED, equal sizes: every mapping of the range goes to its place in the new range. */
+static int64_t move_each(struct mremap_call *c)
+{
+	uint64_t addr = c->addr, end = c->addr + c->old_len, delta = c->new_addr - c->addr;
+	struct mremap_call one = *c;
+	int64_t result = -EFAULT, r;
+	struct map m;
+
+	while (addr < end && space_find(&c->mm->space, addr, &m) && m.start < end) {
+		if (addr == c->addr && m.start > addr)
+			return -EFAULT;
+		one.addr = max_u64(m.start, addr);
+		one.new_addr = one.addr + delta;
+		one.old_len = one.new_len = min_u64(m.last + 1, end) - one.addr;
+		r = check_source(&one);
+		if (!r)
+			r = move_to(&one);
+		if (r < 0)
+			return r;
+		if (addr == c->addr)
+			result = r;
+		addr = one.addr + one.old_len;
+	}
+	return result;
+}
+
+static int64_t mremap_locked(struct mremap_call *c) REQUIRES(c->mm->space.lock)
+{
+	int64_t err = mm_catch_up(c->mm);
+
+	if (!err)
+		err = check_args(c);
+	if (err)
+		return err;
+	if ((c->flags & MREMAP_FIXED) && c->old_len == c->new_len)
+		return move_each(c);
+	err = check_source(c);
+	if (err)
+		return err;
+	if (wants_address(c))
+		return move_to(c);
+	if (c->new_len < c->old_len) {
+		if (c->old_len > c->mm->pol.task_size ||
+		    c->addr > c->mm->pol.task_size - c->old_len)
+			return -EINVAL;
+		err = mm_unmap(c->mm, c->addr + c->new_len, c->addr + c->old_len - 1);
+		return err ? err : (int64_t)c->addr;
+	}
+	if (c->new_len == c->old_len)
+		return (int64_t)c->addr;
+	if (can_grow_here(c)) {
+		err = grow_here(c);
+		return err ? err : (int64_t)c->addr;
+	}
+	if (!(c->flags & MREMAP_MAYMOVE))
+		return -ENOMEM;
+	err = place_moved(c);
+	return err < 0 ? err : move(c, (uint64_t)err);
+}
+
+int64_t vms_mremap(struct vms_mm *mm, uint64_t addr, uint64_t old_len, uint64_t new_len,
+		   uint64_t flags, uint64_t new_addr)
+{
+	struct mremap_call c = { .mm = mm, .addr = addr, .old_len = old_len, .new_len = new_len,
+				 .flags = flags, .new_addr = new_addr };
+	int64_t result;
+
+	mm_lock(mm);
+	result = mremap_locked(&c);
+	mm_unlock(mm);
+	return result;
+}

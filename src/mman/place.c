@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+/*
+ * place.c: where a mapping goes (reference linux-mm 1.1 M7 to M9 and M11, 1.2, 1.13).
+ *
+ *	fixed	exactly there
+ *	hint	there if the whole range is free and no growing region's gap is touched
+ *	else	the highest gap below mmap_base (the lowest above it for bottom-up guests, and for
+ *		MAP_32BIT), and when there is none the lowest from the legacy base up
+ *
+ * A request that large pages could serve (private anonymous memory without a hint, a multiple of
+ * huge_size; or a file on a file system that asks for it) is first tried with huge_size more, and
+ * moved up inside to the offset's own alignment. So an aligned hole of just the right size is not
+ * reused: that is Linux.
+ */
+#include "mman/mm.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+/* MAP_32BIT's range. */
+#define LOW_FIRST 0x40000000u
+#define LOW_LAST  0x7fffffffu
+
+/* Where bottom-up placement starts when top-down finds nothing. */
+static uint64_t legacy_base(const struct vms_mm *mm)
+{
+	return align_up(mm->pol.task_size / 3, mm_page(mm));
+}
+
+/* Is [addr, addr + len) free, its distance to a growing region above included? */
+static bool hint_fits(struct vms_mm *mm, uint64_t addr, uint64_t len)
+{
+	struct map above;
+	uint64_t gap;
+
+	if (addr > mm->pol.task_size - len)
+		return false;
+	if (!space_find(&mm->space, addr, &above))
+		return true;
+	gap = above.flags & MM_GROWSDOWN ? min_u64(mm->pol.stack_gap, above.start) : 0;
+	return addr + len <= above.start - gap;
+}
+
+static bool search_up(struct vms_mm *mm, const struct place *p, uint64_t len, uint64_t *addr)
+{
+	uint64_t lo, hi, hint;
+
+	if (p->low) {
+		lo = LOW_FIRST;
+		hi = min_u64(LOW_LAST, mm->pol.task_size - 1);
+	} else {
+		lo = mm->pol.flags & VMS_MM_BOTTOM_UP ? mm->pol.mmap_base : legacy_base(mm);
+		hi = mm->pol.task_size - 1;
+	}
+	if (len > hi + 1)
+		return false;
+	hint = p->hint;
+	if (hint != 0 && hint <= hi + 1 - len && hint_fits(mm, hint, len)) {
+		*addr = hint;
+		return true;
+	}
+	return tree_gap_up(&mm->space.tree, max_u64(lo, mm->pol.min_addr), hi, len, addr);
+}
+
+/* One try for `len` bytes, hint first. */
+static bool search(struct vms_mm *mm, const struct place *p, uint64_t len, uint64_t *addr)
+{
+	if (len > mm->pol.task_size)
+		return false;
+	if (!p->low && !(mm->pol.flags & VMS_MM_BOTTOM_UP)) {
+		if (p->hint != 0 && hint_fits(mm, p->hint, len)) {
+			*addr = p->hint;
+			return true;
+		}
+		if (mm->pol.mmap_base > mm->pol.min_addr &&
+		    tree_gap_down(&mm->space.tree, mm->pol.min_addr, mm->pol.mmap_base - 1, len,
+				  addr))
+			return true;
+	}
+	return search_up(mm, p, len, addr);
+}
+
+/* The large-page rule. False: it does not apply, or there is no such gap. */
+static bool search_huge(struct vms_mm *mm, const struct place *p, uint64_t *addr)
+{
+	uint64_t size = mm->pol.huge_size, off = p->off, first_huge, shift;
+
+	if (size == 0)
+		return false;
+	if (p->anon_private) {
+		if (p->hint != 0 || !is_aligned(p->len, size))
+			return false;
+		off = 0;
+	} else if (!p->huge_file) {
+		return false;
+	}
+	first_huge = align_up(off, size);
+	if (first_huge < off || off + p->len <= first_huge || off + p->len - first_huge < size)
+		return false;
+	if (p->len > UINT64_MAX - size || !search(mm, p, p->len + size, addr))
+		return false;
+	if (*addr == p->hint)
+		return true;
+	shift = (off - *addr) & (size - 1);
+	if (shift == 0 && !(mm->pol.flags & VMS_MM_BOTTOM_UP))
+		shift = size;
+	*addr += shift;
+	return true;
+}
+
+int64_t mm_place(struct vms_mm *mm, const struct place *p)
+{
+	uint64_t addr = p->hint;
+
+	if (p->len > mm->pol.task_size)
+		return -ENOMEM;
+	if (!p->fixed && !search_huge(mm, p, &addr) && !search(mm, p, p->len, &addr))
+		return -ENOMEM;
+	if (addr > mm->pol.task_size - p->len)
+		return -ENOMEM;
+	if (!is_aligned(addr, mm_page(mm)))
+		return -EINVAL;
+	if (addr < mm->pol.min_addr && !(mm->pol.flags & VMS_MM_CAP_RAWIO))
+		return -EPERM;
+	return (int64_t)addr;
+}
+
+bool mm_huge_file(const struct vms_mm *mm, const struct vms_object *obj)
+{
+	for (size_t i = 0; i < sizeof(mm->pol.huge_fs) / sizeof(mm->pol.huge_fs[0]); i++)
+		if (mm->pol.huge_fs[i] != 0 && mm->pol.huge_fs[i] == obj->fs_type)
+			return S_ISREG(obj->mode);
+	return false;
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+/*
+ * protect.c: mprotect and mseal (reference linux-mm 1.4, 1.10), and changing flags.
+ *
+ * Linux changes mapping by mapping and keeps what it did when one is refused. So here: a pass
+ * that looks finds how far it will get and why not further, then the part before is one edit and
+ * one host call. Only where the limit of regions is near, and the answer hangs on merges on the
+ * way, each mapping is an edit of its own.
+ */
+#include "mman/mm.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+/* ---- flags alone ---- */
+
+struct flags_change {
+	uint32_t clear, set;
+};
+
+static void change_flags(struct map *piece, void *arg)
+{
+	const struct flags_change *f = arg;
+
+	piece->flags = (piece->flags & ~f->clear) | f->set;
+}
+
+int mm_set_flags(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t clear, uint32_t set)
+{
+	struct flags_change f = { clear, set };
+	struct edit e;
+	int err;
+
+	edit_init(&e, &mm->space);
+	err = edit_update(&e, first, last, change_flags, &f);
+	if (!err)
+		err = edit_prepare(&e);
+	if (!err && e.after.n > mm->space.counts.n && e.after.n > mm->pol.max_map_count)
+		err = -ENOMEM;
+	if (!err)
+		edit_commit(&e);
+	edit_abort(&e);
+	return err;
+}
+
+/* ---- mprotect ---- */
+
+struct protect {
+	struct vms_mm *mm;
+	uint8_t prot;
+};
+
+static void change_prot(struct map *piece, void *arg)
+{
+	const struct protect *p = arg;
+	const uint32_t charged = MM_ACCOUNT | MM_SHARED | MM_NORESERVE;
+
+	if (piece->prot == p->prot)
+		return;
+	if (p->prot & VMS_PROT_WRITE) {
+		if (!(piece->flags & charged) && !(piece->prot & VMS_PROT_WRITE))
+			piece->flags |= MM_ACCOUNT;
+	} else if (map_is_anon(piece) && piece->ident == 0) {
+		piece->flags &= ~MM_ACCOUNT; /* nothing was written: the charge goes back */
+	}
+	piece->prot = p->prot;
+}
+
+/* May this part of a mapping get the new rights? `grown` sums the bytes that become data. */
+static int protect_check(const struct protect *p, const struct map *part, int64_t *grown)
+{
+	const uint32_t charged = MM_ACCOUNT | MM_SHARED | MM_NORESERVE;
+	struct vms_mm *mm = p->mm;
+	struct map after = *part;
+	int64_t len = (int64_t)map_len(part);
+
+	if (p->prot & ~part->ceiling)
+		return -EACCES;
+	if (part->flags & (MM_SEALED | MM_FIXED))
+		return -EPERM;
+	if (part->prot == p->prot || !(p->prot & VMS_PROT_WRITE))
+		return 0;
+	after.prot = p->prot;
+	if (!mm_may_expand(mm, &after, *grown + len) && mm_may_expand(mm, part, *grown + len))
+		return -ENOMEM;
+	if (!(part->flags & charged) && !(part->prot & VMS_PROT_WRITE) &&
+	    !mm_commit_fits(mm, (uint64_t)len))
+		return -ENOMEM;
+	if ((mm_classes(&after) & ~mm_classes(part)) & (1u << MM_CLASS_DATA))
+		*grown += len;
+	return 0;
+}
+
+static int protect_apply(struct protect *p, uint64_t first, uint64_t last)
+{
+	struct vms_mm *mm = p->mm;
+	struct edit e;
+	int err;
+
+	edit_init(&e, &mm->space);
+	err = edit_update(&e, first, last, change_prot, p);
+	if (!err)
+		err = edit_prepare(&e);
+	if (!err && e.after.n > mm->space.counts.n && e.after.n > mm->pol.max_map_count)
+		err = -ENOMEM;
+	if (!err && e.plan.n_ev != 0)
+		err = backend_protect(mm->space.mmu, first, last - first + 1, p->prot);
+	if (!err)
+		edit_commit(&e);
+	edit_abort(&e);
+	return err;
+}
+
+/* Locked private memory that becomes writable is written to at once. */
+static bool populates(const struct protect *p, const struct map *part)
+{
+	return (p->prot & VMS_PROT_WRITE) && !(part->prot & VMS_PROT_WRITE) &&
+	       (part->flags & (MM_LOCKED | MM_SHARED)) == MM_LOCKED;
+}
+
+static int protect_range(struct protect *p, uint64_t first, uint64_t last)
+{
+	struct vms_mm *mm = p->mm;
+	bool near_limit = mm->space.counts.n + 2 > mm->pol.max_map_count, populate = false;
+	uint64_t addr = first;
+	int64_t grown = 0;
+	struct map m;
+	int err = 0, err2 = 0;
+
+	for (;;) {
+		struct map part;
+
+		if (!space_find(&mm->space, addr, &m) || m.start > addr) {
+			err = -ENOMEM;
+			break;
+		}
+		part = map_cut(&m, addr, min_u64(m.last, last));
+		err = protect_check(p, &part, &grown);
+		if (!err && near_limit) {
+			err = protect_apply(p, part.start, part.last);
+			grown = 0;
+		}
+		if (err)
+			break;
+		populate |= populates(p, &part);
+		addr = part.last + 1;
+		if (part.last == last)
+			break;
+	}
+	if (!near_limit && addr > first)
+		err2 = protect_apply(p, first, addr - 1);
+	if (err2)
+		return err2;
+	if (populate)
+		mm_populated(mm, first, addr - 1);
+	return err;
+}
+
+static int protect_locked(struct protect *p, uint64_t first, uint64_t last, uint64_t grows)
+	REQUIRES(p->mm->space.lock)
+{
+	struct vms_mm *mm = p->mm;
+	struct map m;
+	int err = mm_catch_up(mm);
+
+	if (err)
+		return err;
+	if (!space_find(&mm->space, first, &m) || m.start > last)
+		return -ENOMEM;
+	if (grows & PROT_GROWSDOWN) {
+		first = m.start;
+		if (!(m.flags & MM_GROWSDOWN))
+			return -EINVAL;
+	} else if (m.start > first) {
+		return -ENOMEM;
+	} else if (grows & PROT_GROWSUP) {
+		return -EINVAL; /* no region of this machine grows up */
+	}
+	return protect_range(p, first, last);
+}
+
+int64_t vms_mprotect(struct vms_mm *mm, uint64_t addr, uint64_t len, uint64_t prot)
+{
+	uint64_t grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
+	struct protect p = { mm, prot & MM_PROT_ALL };
+	int err;
+
+	prot &= ~(uint64_t)(PROT_GROWSDOWN | PROT_GROWSUP);
+	if (grows == (PROT_GROWSDOWN | PROT_GROWSUP) || !is_aligned(addr, mm_page(mm)))
+		return -EINVAL;
+	if (len == 0)
+		return 0;
+	len = align_up(len, mm_page(mm));
+	if (addr + len <= addr)
+		return -ENOMEM;
+	if (prot & ~(uint64_t)(MM_PROT_ALL | 0x8 /* PROT_SEM */))
+		return -EINVAL;
+	mm_lock(mm);
+	err = protect_locked(&p, addr, addr + len - 1, grows);
+	mm_unlock(mm);
+	return err;
+}
+
+/* ---- mseal ---- */
+
+int64_t vms_mseal(struct vms_mm *mm, uint64_t addr, uint64_t len, uint64_t flags)
+{
+	uint64_t last, rounded = align_up(len, mm_page(mm));
+	struct map m;
+	int err;
+
+	if (flags != 0 || !is_aligned(addr, mm_page(mm)) || (len && !rounded) ||
+	    addr + rounded < addr)
+		return -EINVAL;
+	if (rounded == 0)
+		return 0;
+	last = addr + rounded - 1;
+	mm_lock(mm);
+	err = mm_catch_up(mm);
+	if (!err && !mm_all_mapped(mm, addr, last))
+		err = -ENOMEM;
+	while (!err && addr <= last && space_find(&mm->space, addr, &m)) {
+		uint64_t part_last = min_u64(m.last, last);
+
+		if (!(m.flags & MM_SEALED))
+			err = mm_set_flags(mm, addr, part_last, 0, MM_SEALED);
+		addr = part_last + 1;
+	}
+	mm_unlock(mm);
+	return err;
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+/*
+ * unmap.c: munmap (reference linux-mm 1.3) and the checks that every replacement shares.
+ */
+#include "mman/mm.h"
+
+#include <errno.h>
+
+int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last)
+{
+	uint64_t addr = first;
+	struct map m;
+
+	while (addr <= last && space_find(&mm->space, addr, &m) && m.start <= last) {
+		bool cut = m.start < first || m.last > last;
+
+		/* Only a hole inside one mapping adds one. */
+		if (m.start < first && m.last > last &&
+		    mm->space.counts.n >= mm->pol.max_map_count)
+			return -ENOMEM;
+		if (m.flags & (MM_SEALED | MM_FIXED))
+			return -EPERM;
+		if (cut && (m.flags & MM_WHOLE))
+			return -EINVAL;
+		if (m.last >= last)
+			break;
+		addr = m.last + 1;
+	}
+	return 0;
+}
+
+int mm_unmap(struct vms_mm *mm, uint64_t first, uint64_t last)
+{
+	struct edit e;
+	int err = mm_unmap_check(mm, first, last);
+
+	if (err || !mm_any_mapped(mm, first, last))
+		return err;
+	err = guards_reserve(&mm->guards, mm->space.world, 1);
+	if (err)
+		return err;
+	edit_init(&e, &mm->space);
+	err = edit_unmap(&e, first, last);
+	if (!err)
+		err = edit_prepare(&e);
+	if (!err)
+		err = backend_unmap(mm->space.mmu, first, last - first + 1);
+	if (!err) {
+		edit_commit(&e);
+		guards_clear(&mm->guards, first, last);
+		mm_note_growing(mm, false);
+	}
+	edit_abort(&e);
+	return err;
+}
+
+int64_t vms_munmap(struct vms_mm *mm, uint64_t addr, uint64_t len)
+{
+	uint64_t page = mm_page(mm), task = mm->pol.task_size;
+	int err;
+
+	if (!is_aligned(addr, page) || addr > task || len > task - addr)
+		return -EINVAL;
+	len = align_up(len, page);
+	if (len == 0)
+		return -EINVAL;
+	mm_lock(mm);
+	err = mm_catch_up(mm);
+	if (!err)
+		err = mm_unmap(mm, addr, addr + len - 1);
+	mm_unlock(mm);
+	return err;
+}
