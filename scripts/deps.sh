@@ -1,0 +1,57 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Install what is missing of Debian's packages. As root at once; else the command is shown, and run
+# with sudo if a person at a terminal agrees. Where nothing is missing the network is not touched.
+#
+# usage: scripts/deps.sh build|test
+set -eu
+
+build="gcc libc6-dev meson ninja-build pkg-config"
+# What the main job of `make run` runs, besides.
+run="$build perl python3 git"
+test="$run g++ libcmocka-dev systemtap-sdt-dev scdoc sqlite3 libpython3.11-testsuite procps"
+
+case "${1:-}" in
+build) want=$run ;;
+test) want=$test ;;
+*)
+	echo "usage: scripts/deps.sh build|test" >&2
+	exit 2
+	;;
+esac
+
+command -v dpkg-query >/dev/null || {
+	echo "vmspace: this is no Debian; please install the equivalents of: $want" >&2
+	exit 0
+}
+
+missing=
+for p in $want; do
+	status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
+	[ "$status" = installed ] || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+
+install="apt-get install -y --no-install-recommends$missing"
+if [ "$(id -u)" = 0 ]; then
+	echo "vmspace: installing$missing"
+	# A package list that is there may do; refresh it only when it does not.
+	DEBIAN_FRONTEND=noninteractive $install >/dev/null 2>&1 && exit 0
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive $install
+	exit
+fi
+echo "vmspace needs packages that are not installed. The command is:"
+echo "  sudo $install"
+if [ -t 0 ]; then
+	printf "Run it now? [y/N] "
+	read -r answer
+	case "$answer" in
+	y | Y | yes)
+		# shellcheck disable=SC2086
+		sudo apt-get update -qq && sudo $install
+		exit
+		;;
+	esac
+fi
+exit 1
