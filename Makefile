@@ -13,11 +13,11 @@ BENCH_ARGS ?=
 
 .PHONY: all run test quick bench install deps clean
 
-all: deps-build
-	@[ -f $(BUILD)/plain/build.ninja ] || meson setup $(BUILD)/plain -Dtests=false
+all: deps
+	@[ -f $(BUILD)/plain/build.ninja ] || meson setup $(BUILD)/plain
 	@ninja -C $(BUILD)/plain
 
-run: deps-build
+run: all
 	@BUILD=$(BUILD) scripts/run.sh
 
 test: deps
@@ -26,10 +26,10 @@ test: deps
 quick: deps
 	@BUILD=$(BUILD) scripts/test.sh quick
 
-bench: deps-build
+bench: all
 	@BUILD=$(BUILD) scripts/bench.sh $(BENCH_ARGS)
 
-install: deps-build
+install: deps
 	@[ -f $(BUILD)/release/build.ninja ] || \
 		meson setup $(BUILD)/release --prefix=$(PREFIX) --buildtype=release -Dtests=false
 	@meson configure $(BUILD)/release --prefix=$(PREFIX)
@@ -37,11 +37,7 @@ install: deps-build
 	@meson install -C $(BUILD)/release --no-rebuild
 
 deps:
-	@scripts/deps.sh test
-
-.PHONY: deps-build
-deps-build:
-	@scripts/deps.sh build
+	@scripts/deps.sh
 
 clean:
 	rm -rf $(BUILD)

@@ -2,23 +2,11 @@
 # SPDX-License-Identifier: MIT
 # Install what is missing of Debian's packages. As root at once; else the command is shown, and run
 # with sudo if a person at a terminal agrees. Where nothing is missing the network is not touched.
-#
-# usage: scripts/deps.sh build|test
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkg-config"
-# What the main job of `make run` runs, besides.
-run="$build perl python3 git"
-test="$run g++ libcmocka-dev systemtap-sdt-dev scdoc sqlite3 libpython3.11-testsuite procps"
-
-case "${1:-}" in
-build) want=$run ;;
-test) want=$test ;;
-*)
-	echo "usage: scripts/deps.sh build|test" >&2
-	exit 2
-	;;
-esac
+want="gcc g++ libc6-dev meson ninja-build pkg-config libcmocka-dev systemtap-sdt-dev scdoc"
+# The programs that the main job and the tests run under vmspace.
+want="$want perl python3 git sqlite3 libpython3.11-testsuite procps"
 
 command -v dpkg-query >/dev/null || {
 	echo "vmspace: this is no Debian; please install the equivalents of: $want" >&2
