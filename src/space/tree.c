@@ -1,6 +1,38 @@
 // SPDX-License-Identifier: MIT
 /*
- * tree.c: the mappings of a space by address. For now one sorted array: simple and right.
+ * tree.c: the mappings of a space by address: a B+ tree whose leaves hold the mappings themselves.
+ *
+ *	             key    0x4fff   0x9fff            last byte under the child
+ *	  inner      gap    0x1000   0x3000            largest gap under it
+ *	             child    |        |
+ *	         +------------+        +-------------+
+ *	  leaf   key 0x2fff 0x4fff          key 0x8fff 0x9fff     last byte of the mapping
+ *	         gap 0x1000 0                gap 0x3000 0         free run below it, less its guard
+ *	         map 1-2    3-4              map 8-8    9-9
+ *
+ * The keys are the *last* bytes, so "the mapping that holds addr, or the first above it" is one
+ * count of smaller keys a level and never has to look at a second leaf.
+ *
+ * tree_replace() is the only function that changes the tree. It works from the leaves up, and at
+ * each level it does the same thing: a run of slots, perhaps over several nodes, is replaced by new
+ * slots. If all stays in one node that is neither too full nor too empty, this is done in place and
+ * only the keys and gaps above are brought up to date. Else what is kept of the first and the last
+ * node of the run, the new slots, and a neighbour if they are too few, are packed into nodes anew:
+ * these are the new slots of the level above.
+ *
+ * Values never point to nodes, nodes are given back through release() alone, and a reader follows
+ * nothing but root, child and n: so a sequence count around tree_replace() and a delay in
+ * node_free() are all that readers without the lock will need.
+ *
+ * Invariants
+ *
+ *	1. Mappings are in address order, disjoint, and inside the bounds.
+ *	2. All leaves are at one depth, `height`; the root of an inner level has two children or
+ *more, every other node MIN_KEYS slots or more. No mappings: no root, height 0.
+ *	3. key[i] is the last byte of slot i: exact, not a bound. Unused: UINT64_MAX, so that the
+ *	   count of smaller keys needs no n.
+ *	4. gap[i] is the gap of mapping i, or the largest under child i. Unused: 0.
+ *	5. t->n is the number of mappings, n_spare that of the nodes on the spare list.
  */
 #include "space/tree.h"
 
@@ -10,15 +42,202 @@
 
 #include "base/range.h"
 
+#ifdef VMS_SMALL_LIMITS
+#define KEYS	 4
+#define MIN_KEYS 2
+#else
+#define KEYS	 16
+#define MIN_KEYS 4 /* well below a half, so that map and unmap in turn do not split and join */
+#endif
+
+/* Even with two slots a node, more mappings than that need more memory than there is. */
+#define MAX_HEIGHT 48
+
+#define CACHE_LINE 64
+
 struct tree_node {
-	size_t room;
-	struct map map[];
+	uint64_t key[KEYS];
+	uint64_t gap[KEYS];
+	union {
+		struct tree_node *child[KEYS];
+		struct map map[KEYS];
+	};
+	unsigned n;
+	struct tree_node *next; /* on the spare list, or among the new nodes of a splice */
+	void *block;		/* as allocated; the node is the first cache line in it */
 };
 
-static size_t node_size(size_t room)
+#define NODE_BLOCK (sizeof(struct tree_node) + CACHE_LINE - 1)
+
+/* A place in the tree: node[0] is a leaf and slot[0] may be its n; above, the way to it. */
+struct path {
+	struct tree_node *node[MAX_HEIGHT];
+	unsigned slot[MAX_HEIGHT];
+};
+
+/* ---- nodes ---- */
+
+static struct tree_node *node_alloc(const struct tree *t)
 {
-	return sizeof(struct tree_node) + room * sizeof(struct map);
+	char *block = t->world->alloc(t->world, NODE_BLOCK);
+	struct tree_node *node;
+
+	if (!block)
+		return NULL;
+	node = (struct tree_node *)(block + (-(uintptr_t)block & (CACHE_LINE - 1)));
+	node->block = block;
+	return node;
 }
+
+static void node_free(const struct tree *t, struct tree_node *node)
+{
+	t->world->free(t->world, node->block, NODE_BLOCK);
+}
+
+static void release(struct tree *t, struct tree_node *node)
+{
+	node->next = t->spare;
+	t->spare = node;
+	t->n_spare++;
+}
+
+/* An empty node. There is one: tree_reserve() saw to it. */
+static struct tree_node *take(struct tree *t)
+{
+	struct tree_node *node = t->spare;
+
+	assert(node);
+	t->spare = node->next;
+	t->n_spare--;
+	node->next = NULL;
+	node->n = 0;
+	for (unsigned i = 0; i < KEYS; i++) {
+		node->key[i] = UINT64_MAX;
+		node->gap[i] = 0;
+	}
+	return node;
+}
+
+/* How many slots end below addr: the slot that holds addr, or the first above it. */
+static inline unsigned below(const struct tree_node *node, uint64_t addr)
+{
+	unsigned n = 0;
+
+#pragma GCC unroll 16
+	for (unsigned i = 0; i < KEYS; i++)
+		n += node->key[i] < addr;
+	return n;
+}
+
+static inline uint64_t largest_gap(const struct tree_node *node)
+{
+	uint64_t even = 0, odd = 0;
+
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < KEYS; i += 2) {
+		even = max_u64(even, node->gap[i]);
+		odd = max_u64(odd, node->gap[i + 1]);
+	}
+	return max_u64(even, odd);
+}
+
+/* Move slots [from, n) to `to` and fit n: room is made, or closed, at `from`. */
+static void shift(struct tree_node *node, unsigned from, unsigned to, bool leaf)
+{
+	unsigned move = node->n - from, n = to + move;
+
+	if (from == to)
+		return;
+	memmove(node->key + to, node->key + from, move * sizeof(node->key[0]));
+	memmove(node->gap + to, node->gap + from, move * sizeof(node->gap[0]));
+	if (leaf)
+		memmove(node->map + to, node->map + from, move * sizeof(node->map[0]));
+	else
+		memmove(node->child + to, node->child + from, move * sizeof(node->child[0]));
+	for (unsigned i = n; i < node->n; i++) {
+		node->key[i] = UINT64_MAX;
+		node->gap[i] = 0;
+	}
+	node->n = n;
+}
+
+/* Append slots [from, from + n) of src. */
+static void append(struct tree_node *node, const struct tree_node *src, unsigned from, unsigned n,
+		   bool leaf)
+{
+	unsigned to = node->n;
+
+	memcpy(node->key + to, src->key + from, n * sizeof(node->key[0]));
+	memcpy(node->gap + to, src->gap + from, n * sizeof(node->gap[0]));
+	if (leaf)
+		memcpy(node->map + to, src->map + from, n * sizeof(node->map[0]));
+	else
+		memcpy(node->child + to, src->child + from, n * sizeof(node->child[0]));
+	node->n += n;
+}
+
+static inline void set_child(struct tree_node *node, unsigned i, struct tree_node *child)
+{
+	node->key[i] = child->key[child->n - 1];
+	node->gap[i] = largest_gap(child);
+	node->child[i] = child;
+}
+
+/* ---- paths ---- */
+
+/* To the mapping that holds addr, or the first above it, or the end of the last leaf. */
+static void descend(const struct tree *t, uint64_t addr, struct path *p)
+{
+	struct tree_node *node = t->root;
+
+	for (unsigned level = t->height - 1; level > 0; level--) {
+		unsigned i = below(node, addr);
+
+		if (i == node->n)
+			i--;
+		p->node[level] = node;
+		p->slot[level] = i;
+		node = node->child[i];
+	}
+	p->node[0] = node;
+	p->slot[0] = below(node, addr);
+}
+
+/* To the first slot of the next node at this level. False: there is none, the path stays. */
+static bool path_next(const struct tree *t, struct path *p, unsigned level)
+{
+	unsigned up = level + 1;
+
+	while (up < t->height && p->slot[up] + 1 == p->node[up]->n)
+		up++;
+	if (up >= t->height)
+		return false;
+	p->slot[up]++;
+	for (; up > level; up--) {
+		p->node[up - 1] = p->node[up]->child[p->slot[up]];
+		p->slot[up - 1] = 0;
+	}
+	return true;
+}
+
+/* To the last slot of the node before it. */
+static bool path_prev(const struct tree *t, struct path *p, unsigned level)
+{
+	unsigned up = level + 1;
+
+	while (up < t->height && p->slot[up] == 0)
+		up++;
+	if (up >= t->height)
+		return false;
+	p->slot[up]--;
+	for (; up > level; up--) {
+		p->node[up - 1] = p->node[up]->child[p->slot[up]];
+		p->slot[up - 1] = p->node[up - 1]->n - 1;
+	}
+	return true;
+}
+
+/* ---- looking ---- */
 
 void tree_init(struct tree *t, const struct world *w, const struct map_rules *rules, uint64_t first,
 	       uint64_t last)
@@ -26,157 +245,612 @@ void tree_init(struct tree *t, const struct world *w, const struct map_rules *ru
 	*t = (struct tree){.world = w, .rules = rules, .first = first, .last = last};
 }
 
+static void free_under(struct tree *t, struct tree_node *node, unsigned level)
+{
+	for (unsigned i = 0; level > 0 && i < node->n; i++)
+		free_under(t, node->child[i], level - 1);
+	node_free(t, node);
+}
+
 void tree_fini(struct tree *t)
 {
 	if (t->root)
-		t->world->free(t->world, t->root, node_size(t->root->room));
+		free_under(t, t->root, t->height - 1);
 	t->root = NULL;
+	t->height = 0;
 	t->n = 0;
-}
-
-/* The first that ends at or above addr; n if none. */
-static size_t position(const struct tree *t, uint64_t addr)
-{
-	size_t at = 0, n = t->n;
-
-	while (n) {
-		size_t half = n / 2;
-
-		if (t->root->map[at + half].last < addr) {
-			at += half + 1;
-			n -= half + 1;
-		} else {
-			n = half;
-		}
-	}
-	return at;
+	tree_trim(t);
+	while (t->spare)
+		node_free(t, take(t));
 }
 
 bool tree_find(const struct tree *t, uint64_t addr, struct map *out)
 {
-	size_t at = position(t, addr);
+	const struct tree_node *node = t->root;
+	unsigned i;
 
-	if (at < t->n)
-		*out = t->root->map[at];
-	return at < t->n;
+	if (!node)
+		return false;
+	for (unsigned level = t->height - 1; level > 0; level--) {
+		i = below(node, addr);
+		if (i == node->n)
+			return false;
+		node = node->child[i];
+	}
+	i = below(node, addr);
+	if (i == node->n)
+		return false;
+	*out = node->map[i];
+	return true;
 }
 
 bool tree_find_below(const struct tree *t, uint64_t addr, struct map *out)
 {
-	size_t at = position(t, addr);
+	struct path p;
+	unsigned i;
 
-	if (at < t->n && t->root->map[at].start < addr)
-		at++;
-	if (at > 0)
-		*out = t->root->map[at - 1];
-	return at > 0;
+	if (!t->root || addr == 0)
+		return false;
+	descend(t, addr - 1, &p);
+	i = p.slot[0];
+	if (i < p.node[0]->n && p.node[0]->map[i].start < addr) {
+		*out = p.node[0]->map[i];
+		return true;
+	}
+	if (i > 0)
+		*out = p.node[0]->map[i - 1];
+	else if (path_prev(t, &p, 0))
+		*out = p.node[0]->map[p.slot[0]];
+	else
+		return false;
+	return true;
 }
 
 size_t tree_copy(const struct tree *t, uint64_t first, uint64_t last, struct map *out, size_t room)
 {
 	size_t n = 0;
+	struct path p;
 
-	for (size_t at = position(t, first);
-	     n < room && at < t->n && t->root->map[at].start <= last; at++)
-		out[n++] = t->root->map[at];
+	if (!t->root)
+		return 0;
+	descend(t, first, &p);
+	do {
+		const struct tree_node *leaf = p.node[0];
+
+		for (unsigned i = p.slot[0]; i < leaf->n; i++) {
+			if (n == room || leaf->map[i].start > last)
+				return n;
+			out[n++] = leaf->map[i];
+			if (leaf->key[i] >= last)
+				return n;
+		}
+	} while (path_next(t, &p, 0));
 	return n;
 }
 
-int tree_reserve(struct tree *t, size_t splices, size_t n_new)
-{
-	size_t room = t->root ? t->root->room : 0;
-	struct tree_node *bigger;
+/* ---- gaps ---- */
 
-	if (t->n + n_new <= room)
-		return 0;
-	room = (t->n + n_new) * 2;
-	bigger = t->world->alloc(t->world, node_size(room));
-	if (!bigger)
-		return -ENOMEM;
-	bigger->room = room;
-	if (t->root) {
-		memcpy(bigger->map, t->root->map, t->n * sizeof(struct map));
-		t->world->free(t->world, t->root, node_size(t->root->room));
-	}
-	t->root = bigger;
-	return 0;
+/* The gap of m when the byte `from` is the first one after the mapping below it. */
+static uint64_t gap_of(const struct tree *t, const struct map *m, uint64_t from)
+{
+	uint64_t run = m->start - from;
+	uint64_t guard = run && t->rules->guard ? t->rules->guard(m, t->rules->arg) : 0;
+
+	return run > guard ? run - guard : 0;
 }
 
-void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct map *in, size_t n_in)
+struct gap_search {
+	uint64_t lo, hi; /* inside the tree's bounds */
+	uint64_t len;
+	uint64_t top; /* the highest start that ends inside hi */
+	uint64_t addr;
+};
+
+/* Bounds and top; false: no room for it even if all were free. */
+static bool gap_begin(const struct tree *t, struct gap_search *s, uint64_t lo, uint64_t hi,
+		      uint64_t len)
 {
-	size_t from = position(t, first), to = from;
-
-	while (to < t->n && t->root->map[to].start <= last)
-		to++;
-	memmove(t->root->map + from + n_in, t->root->map + to, (t->n - to) * sizeof(struct map));
-	memcpy(t->root->map + from, in, n_in * sizeof(struct map));
-	t->n = t->n - (to - from) + n_in;
-}
-
-void tree_trim(struct tree *t)
-{
-}
-
-/* The free run below mapping i (i == n: below the upper bound), less its guard. False: none. */
-static bool free_below(const struct tree *t, size_t i, uint64_t *from, uint64_t *to)
-{
-	uint64_t guard = 0;
-
-	if (i > 0 && t->root->map[i - 1].last >= t->last)
+	s->lo = max_u64(lo, t->first);
+	s->hi = min_u64(hi, t->last);
+	s->len = len;
+	if (len == 0 || s->lo > s->hi || s->hi - s->lo < len - 1)
 		return false;
-	*from = i > 0 ? t->root->map[i - 1].last + 1 : t->first;
-	*to = t->last;
-	if (i < t->n) {
-		const struct map *m = &t->root->map[i];
+	s->top = s->hi - (len - 1);
+	return true;
+}
 
-		guard = t->rules->guard ? t->rules->guard(m, t->rules->arg) : 0;
-		if (m->start <= *from || m->start - *from <= guard)
+/* Is there room in [from, to]? */
+static bool gap_fits(struct gap_search *s, uint64_t from, uint64_t to, bool down)
+{
+	from = max_u64(from, s->lo);
+	to = min_u64(to, s->hi);
+	if (from > to || to - from < s->len - 1)
+		return false;
+	s->addr = down ? to - (s->len - 1) : from;
+	return true;
+}
+
+/* The free run above the last mapping. */
+static bool gap_above(const struct tree *t, struct gap_search *s, bool down)
+{
+	uint64_t last;
+
+	if (!t->root)
+		return gap_fits(s, t->first, t->last, down);
+	last = t->root->key[t->root->n - 1];
+	return last < t->last && gap_fits(s, last + 1, t->last, down);
+}
+
+/*
+ * Under the node, whose first free byte is `from`. A slot is entered only if its largest gap is
+ * long enough; then only the slots that hold lo and hi, one of each a level, can disappoint.
+ */
+static bool gap_down(const struct tree_node *node, unsigned level, uint64_t from,
+		     struct gap_search *s)
+{
+	unsigned i = below(node, s->hi);
+
+	i = i < node->n ? i + 1 : node->n;
+	while (i-- > 0) {
+		uint64_t start = i ? node->key[i - 1] + 1 : from;
+
+		if (node->gap[i] >= s->len && start <= s->top &&
+		    (level ? gap_down(node->child[i], level - 1, start, s)
+			   : gap_fits(s, start, start + (node->gap[i] - 1), true)))
+			return true;
+		if (start <= s->lo)
 			return false;
-		*to = m->start - 1 - guard;
 	}
-	return true;
+	return false;
 }
 
-static bool fits(uint64_t from, uint64_t to, uint64_t lo, uint64_t hi, uint64_t len, bool down,
-		 uint64_t *addr)
+static bool gap_up(const struct tree_node *node, unsigned level, uint64_t from,
+		   struct gap_search *s)
 {
-	from = max_u64(from, lo);
-	to = min_u64(to, hi);
-	if (from > to || to - from < len - 1)
-		return false;
-	*addr = down ? to - (len - 1) : from;
-	return true;
+	for (unsigned i = below(node, s->lo); i < node->n; i++) {
+		uint64_t start = i ? node->key[i - 1] + 1 : from;
+
+		if (start > s->top)
+			return false;
+		if (node->gap[i] >= s->len &&
+		    (level ? gap_up(node->child[i], level - 1, start, s)
+			   : gap_fits(s, start, start + (node->gap[i] - 1), false)))
+			return true;
+	}
+	return false;
 }
 
 bool tree_gap_down(const struct tree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t *addr)
 {
-	uint64_t from, to;
+	struct gap_search s;
+	bool found = gap_begin(t, &s, lo, hi, len) &&
+		     (gap_above(t, &s, true) ||
+		      (t->root && gap_down(t->root, t->height - 1, t->first, &s)));
 
-	for (size_t i = t->n + 1; len && i-- > 0;)
-		if (free_below(t, i, &from, &to) && fits(from, to, lo, hi, len, true, addr))
-			return true;
-	return false;
+	if (found)
+		*addr = s.addr;
+	return found;
 }
 
 bool tree_gap_up(const struct tree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t *addr)
 {
-	uint64_t from, to;
+	struct gap_search s;
+	bool found = gap_begin(t, &s, lo, hi, len) &&
+		     ((t->root && gap_up(t->root, t->height - 1, t->first, &s)) ||
+		      gap_above(t, &s, false));
 
-	for (size_t i = 0; len && i <= t->n; i++)
-		if (free_below(t, i, &from, &to) && fits(from, to, lo, hi, len, false, addr))
-			return true;
-	return false;
+	if (found)
+		*addr = s.addr;
+	return found;
+}
+
+/* ---- reserving ---- */
+
+/*
+ * What replacing may need beyond the nodes that it gives back. Packing k new slots needs k / KEYS
+ * nodes, rounded up, more than it frees; these are the new slots of the next level; and the root
+ * may split. Rounding up costs each splice at most one node a level.
+ */
+static size_t nodes_needed(const struct tree *t, size_t splices, size_t n_new)
+{
+	size_t levels = t->height + splices, need = 0, more = n_new;
+
+	if (n_new == 0)
+		return 0;
+	if (t->height <= 1 && t->n + n_new <= KEYS)
+		return t->root == NULL;
+	if (splices == 1 && n_new <= KEYS && t->root)
+		return levels;
+	for (size_t level = 0; level <= levels || more > 2 * splices; level++) {
+		more = more / KEYS + splices;
+		need += more;
+	}
+	return need + 1;
+}
+
+int tree_reserve(struct tree *t, size_t splices, size_t n_new)
+{
+	size_t need = splices ? nodes_needed(t, splices, n_new) : 0;
+
+	while (t->n_spare < need) {
+		struct tree_node *node = node_alloc(t);
+
+		if (!node)
+			return -ENOMEM;
+		release(t, node);
+	}
+	return 0;
+}
+
+/* An ordinary edit needs a node a level, and one for a new root. */
+void tree_trim(struct tree *t)
+{
+	while (t->n_spare > t->height + 1)
+		node_free(t, take(t));
+}
+
+/* ---- replacing ---- */
+
+/* The first byte after the mapping below the path's slot. */
+static uint64_t end_of_previous(const struct tree *t, const struct path *p)
+{
+	for (unsigned level = 0; level < t->height; level++)
+		if (p->slot[level] > 0)
+			return p->node[level]->key[p->slot[level] - 1] + 1;
+	return t->first;
+}
+
+/* Bring the slots above up to date with the node at level - 1 of the path. */
+static void refresh(struct tree *t, const struct path *p, unsigned level)
+{
+	for (; level < t->height; level++) {
+		struct tree_node *node = p->node[level], *child = p->node[level - 1];
+		unsigned i = p->slot[level];
+		uint64_t key = child->key[child->n - 1], gap = largest_gap(child);
+
+		if (node->key[i] == key && node->gap[i] == gap)
+			return;
+		node->key[i] = key;
+		node->gap[i] = gap;
+	}
+}
+
+/* The run ends before `right`; `from` will be the first byte after what stands below it. */
+static void regap_successor(struct tree *t, const struct path *right, uint64_t from)
+{
+	struct path p = {.node[0] = NULL};
+
+	if (right->slot[0] < right->node[0]->n) {
+		right->node[0]->gap[right->slot[0]] =
+			gap_of(t, &right->node[0]->map[right->slot[0]], from);
+		return;
+	}
+	p = *right;
+	if (!path_next(t, &p, 0))
+		return;
+	p.node[0]->gap[0] = gap_of(t, &p.node[0]->map[0], from);
+	refresh(t, &p, 1);
+}
+
+/* New slots on their way in: mappings at the leaves, a list of nodes above. */
+struct incoming {
+	size_t n;
+	const struct map *map;
+	uint64_t from; /* the first byte after the mapping below map[0] */
+	struct tree_node *node;
+};
+
+/* Put the next incoming slot at i, which is in n. */
+static inline void put(const struct tree *t, struct tree_node *node, unsigned i,
+		       struct incoming *in, bool leaf)
+{
+	if (leaf) {
+		node->key[i] = in->map->last;
+		node->gap[i] = gap_of(t, in->map, in->from);
+		node->map[i] = *in->map;
+		in->from = in->map->last + 1;
+		in->map++;
+	} else {
+		set_child(node, i, in->node);
+		in->node = in->node->next;
+	}
+	in->n--;
+}
+
+/* Nodes being filled one after another with `total` slots, evenly or as `first` says. */
+struct packer {
+	struct tree *t;
+	bool leaf;
+	size_t total, nodes; /* still to come: slots, nodes including the current one */
+	unsigned quota;	     /* of the current node */
+	size_t n_out;
+	struct tree_node *head, *tail;
+};
+
+static void pack_begin(struct packer *k, struct tree *t, bool leaf, size_t total, unsigned first)
+{
+	*k = (struct packer){.t = t,
+			     .leaf = leaf,
+			     .total = total,
+			     .nodes = (total + KEYS - 1) / KEYS,
+			     .quota = first};
+}
+
+/* The node to fill; its free room by quota is what may go in. */
+static struct tree_node *pack_node(struct packer *k)
+{
+	if (!k->tail || k->tail->n == k->quota) {
+		struct tree_node *node = take(k->t);
+
+		if (k->tail) {
+			k->nodes--;
+			k->quota = 0;
+			k->tail->next = node;
+		} else {
+			k->head = node;
+		}
+		if (k->quota == 0)
+			k->quota = (unsigned)((k->total + k->nodes - 1) / k->nodes);
+		k->tail = node;
+		k->n_out++;
+	}
+	return k->tail;
+}
+
+static void pack_slots(struct packer *k, const struct tree_node *src, unsigned from, unsigned n)
+{
+	while (n) {
+		struct tree_node *node = pack_node(k);
+		unsigned some = k->quota - node->n < n ? k->quota - node->n : n;
+
+		append(node, src, from, some, k->leaf);
+		k->total -= some;
+		from += some;
+		n -= some;
+	}
+}
+
+static void pack_incoming(struct packer *k, struct incoming *in)
+{
+	while (in->n) {
+		struct tree_node *node = pack_node(k);
+
+		put(k->t, node, node->n++, in, k->leaf);
+		k->total--;
+	}
+}
+
+/*
+ * Where a full node is split: in the middle, but at its edge when the new slots came there, since
+ * the next ones will come there too (placement goes down, heaps go up). 0: evenly.
+ */
+static unsigned split_at(size_t total, unsigned kept_left, unsigned kept_right)
+{
+	if (total <= KEYS || total > KEYS + MIN_KEYS)
+		return 0;
+	if (kept_left == 0)
+		return MIN_KEYS;
+	if (kept_right == 0)
+		return (unsigned)total - MIN_KEYS;
+	return 0;
+}
+
+/*
+ * Replace slots at a level that do not fit in place: those from the left path's slot, up to and
+ * not including the right path's, and pack what is kept with the new ones. The paths may move to
+ * a neighbour that is taken in. `in` becomes the new slots of the level above.
+ */
+static void repack(struct tree *t, struct path *left, struct path *right, unsigned level,
+		   struct incoming *in)
+{
+	/* Copies of what is kept: the nodes themselves go, and may be taken again at once. */
+	struct tree_node before, low, high, after;
+	struct packer k;
+	struct path p;
+	bool leaf = level == 0;
+	size_t total;
+
+	before.n = low.n = high.n = after.n = 0;
+	append(&low, left->node[level], 0, left->slot[level], leaf);
+	append(&high, right->node[level], right->slot[level],
+	       right->node[level]->n - right->slot[level], leaf);
+	total = low.n + in->n + high.n;
+	if (total < MIN_KEYS) {
+		if (path_next(t, right, level))
+			append(&after, right->node[level], 0, right->node[level]->n, leaf);
+		else if (path_prev(t, left, level))
+			append(&before, left->node[level], 0, left->node[level]->n, leaf);
+		total += before.n + after.n;
+	}
+
+	p = *left;
+	while (p.node[level] != right->node[level]) {
+		release(t, p.node[level]);
+		path_next(t, &p, level);
+	}
+	release(t, p.node[level]);
+
+	pack_begin(&k, t, leaf, total, split_at(total, low.n, high.n));
+	pack_slots(&k, &before, 0, before.n);
+	pack_slots(&k, &low, 0, low.n);
+	pack_incoming(&k, in);
+	pack_slots(&k, &high, 0, high.n);
+	pack_slots(&k, &after, 0, after.n);
+	*in = (struct incoming){.n = k.n_out, .node = k.head};
+}
+
+/* The new nodes of the top level: one of them is the root, or a level is put above them. */
+static void set_root(struct tree *t, struct incoming *in)
+{
+	while (in->n > 1) {
+		struct packer k;
+
+		pack_begin(&k, t, false, in->n, 0);
+		pack_incoming(&k, in);
+		*in = (struct incoming){.n = k.n_out, .node = k.head};
+		t->height++;
+	}
+	t->root = in->node;
+	if (!t->root)
+		t->height = 0;
+}
+
+/* A root with one child, or with nothing, is none. */
+static void lower_root(struct tree *t)
+{
+	while (t->height > 1 && t->root->n == 1) {
+		struct tree_node *child = t->root->child[0];
+
+		release(t, t->root);
+		t->root = child;
+		t->height--;
+	}
+	if (t->root && t->root->n == 0) {
+		release(t, t->root);
+		t->root = NULL;
+		t->height = 0;
+	}
+}
+
+/*
+ * From the leaves up, as long as a level does not fit in place.
+ * => left->slot[0] is the first of the run, right->slot[0] the one after it.
+ */
+static void splice(struct tree *t, struct path *left, struct path *right, struct incoming *in)
+{
+	for (unsigned level = 0; level < t->height; level++) {
+		struct tree_node *node = left->node[level];
+		unsigned a = left->slot[level], b;
+
+		if (level > 0)
+			right->slot[level]++;
+		b = right->slot[level];
+		if (node == right->node[level]) {
+			size_t total = node->n - (b - a) + in->n;
+
+			if (total <= KEYS && (total >= MIN_KEYS || level + 1 == t->height)) {
+				shift(node, b, a + (unsigned)in->n, level == 0);
+				for (unsigned i = a; in->n; i++)
+					put(t, node, i, in, level == 0);
+				if (level + 1 == t->height)
+					lower_root(t);
+				else
+					refresh(t, left, level + 1);
+				return;
+			}
+		}
+		repack(t, left, right, level, in);
+	}
+	set_root(t, in);
+	lower_root(t);
+}
+
+/* The mappings from the left path's slot to before the right path's. */
+static size_t count_run(const struct tree *t, const struct path *left, const struct path *right)
+{
+	struct path p;
+	size_t n = 0;
+
+	if (left->node[0] == right->node[0])
+		return right->slot[0] - left->slot[0];
+	for (p = *left; p.node[0] != right->node[0]; path_next(t, &p, 0))
+		n += p.node[0]->n - p.slot[0];
+	return n + right->slot[0];
+}
+
+void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct map *in, size_t n_in)
+{
+	struct incoming incoming = {.n = n_in, .map = in};
+	struct path left, right;
+
+	if (!t->root) {
+		if (n_in == 0)
+			return;
+		t->root = take(t);
+		t->height = 1;
+	}
+	descend(t, first, &left);
+	descend(t, last, &right);
+	/* Past the mapping that ends at last; a leaf that only begins after the run is not in it.
+	 */
+	if (right.slot[0] < right.node[0]->n && right.node[0]->map[right.slot[0]].start <= last)
+		right.slot[0]++;
+	if (right.slot[0] == 0 && right.node[0] != left.node[0] && path_prev(t, &right, 0))
+		right.slot[0] = right.node[0]->n;
+
+	t->n = t->n - count_run(t, &left, &right) + n_in;
+	incoming.from = end_of_previous(t, &left);
+	regap_successor(t, &right, n_in ? in[n_in - 1].last + 1 : incoming.from);
+	splice(t, &left, &right, &incoming);
+}
+
+/* ---- the validator ---- */
+
+/* What one walk in address order knows. */
+struct walk {
+	const struct tree *t;
+	uint64_t from; /* the first byte after the mapping before */
+	bool end;      /* that mapping ended at the last byte of all */
+	size_t n;
+};
+
+static const char *validate_leaf(struct walk *w, const struct tree_node *leaf)
+{
+	for (unsigned i = 0; i < leaf->n; i++) {
+		const struct map *m = &leaf->map[i];
+
+		if (m->start > m->last || w->end || m->start < w->from || m->last > w->t->last)
+			return "tree 1: a mapping out of order, overlapping or outside the bounds";
+		if (leaf->key[i] != m->last)
+			return "tree 3: the key of a mapping is not its last byte";
+		if (leaf->gap[i] != gap_of(w->t, m, w->from))
+			return "tree 4: the gap of a mapping is wrong";
+		w->from = m->last + 1;
+		w->end = m->last == UINT64_MAX;
+		w->n++;
+	}
+	return NULL;
+}
+
+static const char *validate_node(struct walk *w, const struct tree_node *node, unsigned level)
+{
+	bool root = node == w->t->root;
+
+	if (node->n > KEYS || node->n < (root ? (level ? 2 : 1) : MIN_KEYS))
+		return "tree 2: a node that is too full or too empty";
+	for (unsigned i = node->n; i < KEYS; i++)
+		if (node->key[i] != UINT64_MAX || node->gap[i])
+			return "tree 3: an unused slot with a key or a gap";
+	if (level == 0)
+		return validate_leaf(w, node);
+	for (unsigned i = 0; i < node->n; i++) {
+		const struct tree_node *child = node->child[i];
+		const char *broken = validate_node(w, child, level - 1);
+
+		if (broken)
+			return broken;
+		if (node->key[i] != child->key[child->n - 1])
+			return "tree 3: the key of a child is not its last byte";
+		if (node->gap[i] != largest_gap(child))
+			return "tree 4: the gap of a child is not the largest under it";
+	}
+	return NULL;
 }
 
 const char *tree_validate(const struct tree *t)
 {
-	for (size_t i = 0; i < t->n; i++) {
-		const struct map *m = &t->root->map[i];
+	struct walk w = {.t = t, .from = t->first};
+	const char *broken;
+	size_t spare = 0;
 
-		if (m->start > m->last || m->start < t->first || m->last > t->last)
-			return "tree 1: a mapping outside the bounds";
-		if (i && m[-1].last >= m->start)
-			return "tree 1: mappings out of order or overlapping";
-	}
+	if ((t->root == NULL) != (t->height == 0) || t->height > MAX_HEIGHT)
+		return "tree 2: the height does not fit the root";
+	broken = t->root ? validate_node(&w, t->root, t->height - 1) : NULL;
+	if (broken)
+		return broken;
+	for (const struct tree_node *node = t->spare; node; node = node->next)
+		spare++;
+	if (w.n != t->n || spare != t->n_spare)
+		return "tree 5: the number of mappings or of spare nodes is wrong";
 	return NULL;
 }
