@@ -299,7 +299,9 @@ static void exec(struct call *c, int dirfd, uint64_t path_ptr, uint64_t argv, ui
 	}
 	if (procfs_is_exe_name(path))
 		strcpy(path, guest.exe);
+	fdguard_room_begin();
 	ret = program_find(dirfd, path, flags, &found);
+	fdguard_room_end();
 	if (ret < 0) {
 		call_done(c, ret);
 		return;
@@ -324,8 +326,7 @@ static void exec(struct call *c, int dirfd, uint64_t path_ptr, uint64_t argv, ui
 		.sys_ignored = guest.proc.act[SIGSYS].handler == 1,
 		.opts = guest.opts,
 	};
-	/* Out of the way of low numbers, and open across the exec. */
-	h.exe_fd = (int)raw3(SYS_fcntl, found.fd, F_DUPFD, 100);
+	h.exe_fd = fdguard_dup_high(found.fd, false); /* open across the exec */
 	raw1(SYS_close, found.fd);
 	if (h.exe_fd < 0) {
 		call_done(c, h.exe_fd);

@@ -48,25 +48,58 @@ bool fdguard_ours(uint64_t arg)
 	return false;
 }
 
-/* A copy of `fd` near the top of the table. */
-static int dup_high(int fd)
-{
-	struct rlimit r = {1024, 1024};
+/*
+ * A guest may have lowered its limit of descriptors, or filled its table. Between these two calls
+ * there is room for ours beyond; a descriptor above the limit stays valid.
+ */
+static struct rlimit limit_then;
+static bool limit_raised;
 
-	raw4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
-	uint64_t top = r.rlim_cur < MAX_TOP ? r.rlim_cur : MAX_TOP;
+void fdguard_room_begin(void)
+{
+	struct rlimit r;
+
+	limit_raised = false;
+	if (raw4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r) != 0)
+		return;
+	limit_then = r;
+	if (r.rlim_cur < MAX_TOP && r.rlim_max > r.rlim_cur) {
+		r.rlim_cur = r.rlim_max < MAX_TOP ? r.rlim_max : MAX_TOP;
+		limit_raised = raw4(SYS_prlimit64, 0, RLIMIT_NOFILE, &r, 0) == 0;
+	}
+}
+
+void fdguard_room_end(void)
+{
+	if (limit_raised)
+		raw4(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit_then, 0);
+	limit_raised = false;
+}
+
+/* A copy of `fd` above what the guest uses: near the top of the table, else anywhere. */
+int fdguard_dup_high(int fd, bool cloexec)
+{
+	int how = cloexec ? F_DUPFD_CLOEXEC : F_DUPFD;
+	struct rlimit r = { 1024, 1024 };
 	int64_t n = -EINVAL;
 
+	fdguard_room_begin();
+	raw4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
+	uint64_t top = r.rlim_cur < MAX_TOP ? r.rlim_cur : MAX_TOP;
+
+	if (limit_then.rlim_cur >= 256 && limit_then.rlim_cur < top)
+		top = limit_then.rlim_cur;
 	if (top > PLACES)
-		n = raw3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, top - PLACES);
+		n = raw3(SYS_fcntl, fd, how, top - PLACES);
 	if (n < 0)
-		n = raw3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+		n = raw3(SYS_fcntl, fd, how, 3);
+	fdguard_room_end();
 	return (int)n;
 }
 
 int fdguard_adopt(enum guest_fd which, int fd)
 {
-	int n = dup_high(fd);
+	int n = fdguard_dup_high(fd, true);
 
 	raw1(SYS_close, fd);
 	if (n < 0)
@@ -100,7 +133,7 @@ void sys_dup2(struct call *c)
 	for (int i = 0; i < GUEST_FDS; i++) {
 		if (guest.proc.fd[i] < 0 || guest.proc.fd[i] != (int)c->a[1])
 			continue;
-		int n = dup_high(guest.proc.fd[i]);
+		int n = fdguard_dup_high(guest.proc.fd[i], true);
 
 		if (n < 0) {
 			call_done(c, -EBADF);

@@ -282,6 +282,10 @@ bool layout_randomize(void);
 void fdguard_start(void);
 /* Move `fd` to the top of the table as ours; the new number or a negative errno. */
 int fdguard_adopt(enum guest_fd which, int fd);
+int fdguard_dup_high(int fd, bool cloexec);
+/* Between these there is room for descriptors beyond the guest's limit. */
+void fdguard_room_begin(void);
+void fdguard_room_end(void);
 void fdguard_drop(enum guest_fd which);
 bool fdguard_ours(uint64_t fd);
 /* A descriptor argument (bit n of `fds`: argument n) is ours: EBADF was answered. */

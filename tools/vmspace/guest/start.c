@@ -33,8 +33,11 @@ int guest_prepare(void)
 	say_init();
 	fdguard_start();
 	guest.proc.pid = (int)raw0(SYS_getpid);
+
+	fdguard_room_begin();
 	int fd = (int)raw3(SYS_open, "/proc/self/exe", O_PATH | O_CLOEXEC, 0);
 
+	fdguard_room_end();
 	if (fd < 0 || raw2(SYS_fstat, fd, &st) != 0)
 		return refuse(STATUS_USAGE, NULL, "/proc is not mounted; vmspace run needs it");
 	guest.self_dev = st.st_dev;
@@ -78,6 +81,7 @@ int guest_run(struct start *s, const struct handover *h)
 	if (raw5(SYS_prctl, 59, 0, 0, 0, 0) != 0)
 		return refuse(STATUS_USAGE, NULL,
 			      "vmspace run needs syscall user dispatch (Linux 5.11 or later)");
+	fdguard_room_begin();
 	ret = layout_start(&reason);
 	if (ret != 0)
 		return refuse(STATUS_USAGE, NULL, reason);
@@ -104,6 +108,7 @@ int guest_run(struct start *s, const struct handover *h)
 		entry = s->interp.entry;
 		s->dynamic = true;
 	}
+	fdguard_room_end();
 	uint64_t mask = guest.opts.page_size - 1;
 	uint64_t brk = (s->prog.end + mask) & ~mask;
 
