@@ -33,6 +33,7 @@ static void usage(FILE *out)
 	      "Run an x86-64 Linux program whose memory calls vmspace answers. Programs that it\n"
 	      "starts run under vmspace too.\n"
 	      "\n"
+	      "  --page-size SIZE  the guest's pages: 4k (the default), 16k, 64k\n"
 	      "  --argv0 NAME      what the program is told as its own name\n"
 	      "  --help            this text\n"
 	      "\n"
@@ -101,6 +102,26 @@ static void block_signals(void)
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &all, 0, 8);
 }
 
+/* "16384", "16k", "64K": 0 and the size, or -1. */
+static int parse_page_size(const char *text, uint64_t *size)
+{
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return -1;
+	errno = 0;
+	uint64_t v = strtoull(text, &end, 10);
+
+	if (errno != 0 || v > 1 << 20)
+		return -1;
+	if (*end == 'k' || *end == 'K')
+		v <<= 10, end++;
+	if (*end != 0 || v < HOST_PAGE || v > 1 << 20 || (v & (v - 1)) != 0)
+		return -1;
+	*size = v;
+	return 0;
+}
+
 /* The image that another one of ours left for us. */
 static int resume(int argc, char **argv)
 {
@@ -116,7 +137,7 @@ static int resume(int argc, char **argv)
 
 int cmd_run(int argc, char **argv)
 {
-	enum { OPT_ARGV0 = 256 };
+	enum { OPT_ARGV0 = 256, OPT_PAGE_SIZE };
 	static const struct option options[] = {
 		{"argv0", required_argument, NULL, OPT_ARGV0},
 		{"help", no_argument, NULL, 'h'},
@@ -142,6 +163,11 @@ int cmd_run(int argc, char **argv)
 		case OPT_ARGV0:
 			argv0 = optarg;
 			break;
+		case OPT_PAGE_SIZE:
+			if (parse_page_size(optarg, &h.opts.page_size) == 0)
+				break;
+			say("page size '%s' is no power of two from 4k to 1024k", optarg);
+			return STATUS_USAGE;
 		default:
 			usage(stderr);
 			return STATUS_USAGE;

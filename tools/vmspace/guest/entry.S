@@ -34,9 +34,10 @@ guest_stub_pass:
 	ret $128
 
 	/* A call with changed arguments: they are put back afterwards. */
-	.globl guest_stub_changed
+	.globl guest_stub_changed, guest_stub_changed_ip
 guest_stub_changed:
 	syscall
+guest_stub_changed_ip:
 	mov 8(%rsp), %rdi
 	mov 16(%rsp), %rsi
 	mov 24(%rsp), %rdx

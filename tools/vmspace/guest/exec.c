@@ -88,7 +88,7 @@ static int script_line(char *line, char **interp, char **arg)
 	bool cut = end == NULL && memchr(line + 2, 0, SCRIPT_LINE - 2) == NULL;
 
 	if (end == NULL)
-		end = line + strnlen(line, SCRIPT_LINE);
+		end = line + strnlen(line, SCRIPT_LINE - 1); /* the last byte does not count */
 	while (p < end && (*p == ' ' || *p == '\t'))
 		p++;
 	if (p == end)

@@ -80,7 +80,7 @@ void fdguard_room_end(void)
 int fdguard_dup_high(int fd, bool cloexec)
 {
 	int how = cloexec ? F_DUPFD_CLOEXEC : F_DUPFD;
-	struct rlimit r = { 1024, 1024 };
+	struct rlimit r = {1024, 1024};
 	int64_t n = -EINVAL;
 
 	fdguard_room_begin();

@@ -53,7 +53,7 @@
 
 extern char guest_stub_start[], guest_stub_end[];
 extern char guest_restorer[], guest_stub_pass[], guest_stub_changed[], guest_stub_watched[];
-extern char guest_stub_clone[];
+extern char guest_stub_clone[], guest_stub_changed_ip[];
 extern char guest_trap_watched_ip[], guest_trap_parent_ip[], guest_trap_child_ip[];
 extern char guest_sigsys_entry[], guest_fault_entry[];
 extern volatile uint8_t guest_selector;

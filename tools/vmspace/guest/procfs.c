@@ -259,7 +259,7 @@ void sys_path(struct call *c)
 		call_pass(c);
 		return;
 	}
-	call_pass_changed(c);
+	call_pass_changed(c)->room[4] = 0;
 	c->a[arg] = (uint64_t)guest.exe;
 	call_set_args(c);
 }

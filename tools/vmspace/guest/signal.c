@@ -214,9 +214,31 @@ void sys_rt_sigreturn(struct call *c)
 }
 
 /*
- * Calls that wait under another mask: `ptr` is the argument that points to it. When it holds
- * SIGSYS the call gets a copy without, in the stub's frame on the guest's stack.
+ * Calls that wait under another mask: argument `arg` points to it. When it holds SIGSYS the call
+ * gets a copy without, in the stub's frame on the guest's stack. A SIGSYS that then ends the wait
+ * is kept pending and the call made again (mark_wait, in_wait).
  */
+#define WAIT_MARK UINT64_C(0x7379737761697421)
+
+static void mark_wait(struct call *c, struct stub_frame *f)
+{
+	f->room[3] = (uint64_t)c->nr;
+	f->room[4] = WAIT_MARK;
+}
+
+static bool in_wait(ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+	struct stub_frame *f = (void *)g[REG_RSP];
+
+	if (g[REG_RIP] != (greg_t)guest_stub_changed_ip || g[REG_RAX] != -EINTR ||
+	    f->room[4] != WAIT_MARK)
+		return false;
+	g[REG_RIP] -= 2; /* the system call instruction */
+	g[REG_RAX] = (greg_t)f->room[3];
+	return true;
+}
+
 static void pass_with_mask(struct call *c, int arg)
 {
 	uint64_t mask;
@@ -227,6 +249,7 @@ static void pass_with_mask(struct call *c, int arg)
 	}
 	struct stub_frame *f = call_pass_changed(c);
 
+	mark_wait(c, f);
 	f->room[0] = mask & ~SIGBIT(SIGSYS);
 	c->a[arg] = (uint64_t)&f->room[0];
 	call_set_args(c);
@@ -244,6 +267,7 @@ static void pass_with_mask_pair(struct call *c, int arg)
 	}
 	struct stub_frame *f = call_pass_changed(c);
 
+	mark_wait(c, f);
 	f->room[0] = mask & ~SIGBIT(SIGSYS);
 	f->room[1] = (uint64_t)&f->room[0];
 	f->room[2] = pair[1];
@@ -333,7 +357,7 @@ void *signal_foreign_sigsys(siginfo_t *info, ucontext_t *uc)
 
 	if (act->handler == K_IGN)
 		return uc_frame(uc);
-	if (guest.proc.sys_masked) {
+	if (in_wait(uc) || guest.proc.sys_masked) {
 		guest.proc.sys_pending = true;
 		return uc_frame(uc);
 	}

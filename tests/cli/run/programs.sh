@@ -1,0 +1,149 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# programs.sh VMSPACE WHAT: one real program of this machine, bare and under vmspace. What a
+# program writes besides its output (a repository, a database, a program) is compared too.
+set -u
+case $1 in
+/*) vmspace=$1 ;;
+*) vmspace=$PWD/$1 ;;
+esac
+what=$2
+here=$(cd "$(dirname "$0")" && pwd)
+dir=$(mktemp -d) || exit 99
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 99
+
+need() {
+	for tool in "$@"; do
+		command -v "$tool" >/dev/null 2>&1 && continue
+		echo "$tool is not installed"
+		exit 77
+	done
+}
+same() {
+	"$here/compare.sh" "$vmspace" "$@" || exit $?
+}
+python=/usr/bin/python3
+
+case $what in
+echo)
+	same /bin/echo hello
+	same echo -n "found in PATH"
+	;;
+ls)
+	same ls -l /usr/lib
+	;;
+pipeline)
+	same sh -c 'ls / | sort'
+	same sh -c 'seq 1 20000 | sort -R | sort -n | md5sum; exit 3'
+	;;
+perl)
+	need perl
+	same perl -e 'print "a\n"; print `echo b c`; system("sh", "-c", "exit 9"); print $? >> 8, "\n";
+		my %h; $h{$_ % 977} .= $_ for 1 .. 100000; print length(join "", %h), "\n"; exit 5'
+	;;
+python)
+	[ -x $python ] || { echo "no $python"; exit 77; }
+	same $python -c 'import os, subprocess, json, zlib
+print(subprocess.run(["echo", "a"], capture_output=True))
+try:
+    os.posix_spawn("/no/such", ["x"], os.environ)
+except OSError as e:
+    print(e)
+print(len(json.dumps(list(range(20000)))), zlib.crc32(b"x" * 1000000))
+raise SystemExit(6)'
+	;;
+git)
+	need git
+	git init -q src && cd src || exit 99
+	for i in 1 2 3; do
+		seq $i 2000 >file$i
+		git add file$i
+		git -c user.name=n -c user.email=e@x commit -q -m "$i"
+	done
+	cd ..
+	git clone -q src bare 2>bare.err
+	b=$?
+	"$vmspace" run git clone -q src run 2>run.err
+	[ $? = $b ] && cmp bare.err run.err || { cat run.err; exit 1; }
+	[ "$(git -C bare log --format=%H)" = "$(git -C run log --format=%H)" ] || exit 1
+	diff -r -x .git bare run || exit 1
+	git -C run fsck --full || exit 1
+	;;
+gcc)
+	need gcc
+	printf '#include <stdio.h>\nint main(void){puts("made");return 7;}\n' >a.c
+	gcc -O2 -o bare a.c || exit 99
+	"$vmspace" run gcc -O2 -o run a.c || exit 1
+	cmp bare run || exit 1
+	"$vmspace" run ./run
+	[ $? = 7 ] || exit 1
+	;;
+sqlite)
+	need sqlite3
+	sql='create table t(a integer primary key, b text); with recursive c(x) as (select 1 union all
+		select x + 1 from c where x < 20000) insert into t select x, hex(x * x) from c;
+		create index i on t(b); delete from t where a % 3 = 0; select count(*), sum(a) from t;
+		pragma integrity_check;'
+	sqlite3 bare.db "$sql" >bare.out
+	"$vmspace" run sqlite3 run.db "$sql" >run.out || exit 1
+	cmp bare.out run.out || exit 1
+	sqlite3 bare.db .dump >bare.sql
+	sqlite3 run.db .dump >run.sql
+	cmp bare.sql run.sql || exit 1
+	;;
+segv)
+	same sh -c 'kill -SEGV $$'
+	;;
+refusals)
+	check() { # status, pattern, arguments
+		status=$1
+		pattern=$2
+		shift 2
+		"$vmspace" run "$@" >out 2>err </dev/null
+		got=$?
+		if [ $got != "$status" ] || [ "$(wc -l <err)" != 1 ] || ! grep -q "$pattern" err; then
+			echo "run $*: status $got instead of $status, or not one sentence with '$pattern':"
+			cat err
+			exit 1
+		fi
+	}
+	check 127 'not found' ./missing
+	check 127 'not found' no-such-command-anywhere
+	check 126 'no regular file' /tmp
+	echo text >text
+	check 126 'not allowed' ./text
+	chmod +x text
+	check 126 'neither an ELF' ./text
+	head -c 30 /bin/true >cut && chmod +x cut
+	check 126 'cut off' ./cut
+	head -c 2000 /bin/true >cut2 && chmod +x cut2
+	check 126 'cut off' ./cut2
+	cp /bin/true arm && printf '\267' | dd of=arm bs=1 seek=18 conv=notrunc 2>/dev/null
+	check 126 'arm64' ./arm
+	cp /bin/true many && printf '\377\377' | dd of=many bs=1 seek=56 conv=notrunc 2>/dev/null
+	check 126 'program headers' ./many
+	cp /bin/true far && printf '\377\377\377\377\377\377\377\377' |
+		dd of=far bs=1 seek=32 conv=notrunc 2>/dev/null
+	check 126 'beyond the end' ./far
+	check 2 'page size' --page-size 5000 /bin/true
+	check 2 'page size' --page-size 1k /bin/true
+	check 2 'page size' --page-size '' /bin/true
+	;;
+python-mmap)
+	[ -f /usr/lib/python3.11/test/test_mmap.py ] || { echo "no libpython3.11-testsuite"; exit 77; }
+	"$vmspace" run $python -m test -v test_mmap >log 2>&1 || { tail -40 log; exit 1; }
+	;;
+python-subprocess)
+	[ -f /usr/lib/python3.11/test/test_subprocess.py ] ||
+		{ echo "no libpython3.11-testsuite"; exit 77; }
+	# The two that are left out start threads.
+	"$vmspace" run $python -m test -v -i test_threadsafe_wait -i test_double_close_on_error \
+		test_subprocess >log 2>&1 || { tail -40 log; exit 1; }
+	;;
+*)
+	echo "programs.sh: what is '$what'?"
+	exit 99
+	;;
+esac
+exit 0
