@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -145,6 +146,29 @@ static int host_fd_same(const struct world *w, int a, int b)
 	return order < 0 ? -errno : order == 0;
 }
 
+/* PROCMAP_QUERY, since 6.11. */
+struct procmap_query {
+	uint64_t size, query_flags, query_addr, vma_start, vma_end;
+	uint64_t more[8]; /* flags, page size, offset, inode, device, name, build id: not asked */
+};
+#define PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct procmap_query)
+
+static int host_region(const struct world *w, uint64_t addr, uint64_t *start, uint64_t *end)
+{
+	struct procmap_query q = {.size = sizeof(q), .query_addr = addr};
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = ioctl(fd, PROCMAP_QUERY_IOCTL, &q) < 0 ? -errno : 0;
+	close(fd);
+	if (err)
+		return err;
+	*start = q.vma_start;
+	*end = q.vma_end;
+	return 0;
+}
+
 static int host_fd_path(const struct world *w, int fd, char *buf, size_t size)
 {
 	char link[32];
@@ -180,6 +204,7 @@ const struct world world_host = {
 	.fd_close = host_fd_close,
 	.fd_same = host_fd_same,
 	.fd_path = host_fd_path,
+	.region = host_region,
 };
 
 const struct world *world_default = &world_host;

@@ -33,6 +33,9 @@ int mm_touch(struct vms_mm *mm, uint64_t addr)
 	struct edit e;
 	int err;
 
+	/* A host that can be asked where its regions meet knows better than we could. */
+	if (mm->space.mmu->ops->caps & BACKEND_SEAMS)
+		return 0;
 	if (!space_find(&mm->space, addr, &m) || m.start > addr || m.ident != 0 ||
 	    !map_is_private(&m))
 		return 0;

@@ -139,6 +139,13 @@ static bool flag_advice(int kind, uint32_t *clear, uint32_t *set)
 	}
 }
 
+/* The host's fork, not ours, copies the window: it must know. For the others it is good to know. */
+static void tell_advice(struct vms_mm *mm, const struct map *part, int kind)
+{
+	if (!(part->flags & MM_SPECIAL))
+		backend_advise(mm->space.mmu, part->start, map_len(part), kind);
+}
+
 static int advise_flags(const struct advice *a, const struct map *part, uint32_t clear,
 			uint32_t set)
 {
@@ -168,13 +175,8 @@ static int advise_flags(const struct advice *a, const struct map *part, uint32_t
 	}
 	if (((part->flags & ~clear) | set) == part->flags)
 		return 0;
-	err = mm_set_flags(mm, part->start, part->last, clear, set);
-	if (err)
-		return err == -ENOMEM ? -EAGAIN : err;
-	/* The host's fork, not ours, copies the window: it must know. Benign for the others. */
-	if (!(part->flags & MM_SPECIAL))
-		backend_advise(mm->space.mmu, part->start, map_len(part), a->kind);
-	return 0;
+	err = mm_set_flags(mm, part, clear, set, tell_advice, a->kind);
+	return err == -ENOMEM ? -EAGAIN : err;
 }
 
 /* ---- content ---- */

@@ -10,20 +10,20 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+/* The host's own lock is an effort, not a truth: its limit is the process's. */
+static void tell_lock(struct vms_mm *mm, const struct map *part, int on)
+{
+	backend_lock(mm->space.mmu, part->start, map_len(part), on);
+}
+
 /* Set or clear the lock of one mapping's part; some kinds never lock. */
 static int lock_part(struct vms_mm *mm, const struct map *part, uint32_t set)
 {
-	int err;
-
 	if ((part->flags & MM_LOCK_MASK) == set ||
 	    (part->flags & (MM_SPECIAL | MM_DROPPABLE)))
 		return 0;
-	err = mm_set_flags(mm, part->start, part->last, MM_LOCK_MASK, set);
-	/* The host's own lock is an effort, not a truth: its limit is the process's. */
-	if (!err)
-		backend_lock(mm->space.mmu, part->start, map_len(part),
-			     set == 0 ? 0 : set & MM_LOCKONFAULT ? 2 : 1);
-	return err;
+	return mm_set_flags(mm, part, MM_LOCK_MASK, set, tell_lock,
+			    set == 0 ? 0 : set & MM_LOCKONFAULT ? 2 : 1);
 }
 
 static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t set)

@@ -44,6 +44,7 @@
 #define MM_WHOLE	0x00020000u /* foreign: may not be split */
 #define MM_FIXED	0x00040000u /* foreign: may not change at all */
 #define MM_FILE		0x00080000u /* shows a file: not anonymous */
+#define MM_SYNC		0x00100000u /* made with MAP_SYNC: no effect but that it merges with its like */
 
 #define MM_LOCK_MASK (MM_LOCKED | MM_LOCKONFAULT)
 
@@ -166,10 +167,11 @@ int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm
 int mm_unmap(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);
 
 /*
- * Change the flags, and nothing the host must know, of one mapping's part (protect.c). 0 or -ENOMEM
- * when the parts would be too many.
+ * Change the flags of one mapping's part (protect.c). `tell` (may be NULL) passes it on to the host,
+ * which may decline: the truth does not hang on it. 0 or -ENOMEM when the parts would be too many.
  */
-int mm_set_flags(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t clear, uint32_t set)
+int mm_set_flags(struct vms_mm *mm, const struct map *part, uint32_t clear, uint32_t set,
+		 void (*tell)(struct vms_mm *mm, const struct map *part, int how), int how)
 	REQUIRES(mm->space.lock);
 
 /* Private pages come into being in this mapping: give it an identity if it has none (fault.c). */

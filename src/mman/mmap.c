@@ -230,6 +230,8 @@ static int backing(struct mmap_call *c)
 		c->map.flags |= MM_LOCKED;
 	if (c->flags & MAP_STACK)
 		c->map.flags |= MM_NOHUGEPAGE;
+	if (c->flags & MAP_SYNC)
+		c->map.flags |= MM_SYNC;
 	if ((c->flags & MAP_LOCKED) && !mm_may_lock_at_all(mm))
 		return -EPERM;
 	if (!mm_lock_fits(mm, c->map.flags, c->len))

@@ -25,20 +25,24 @@ static void change_flags(struct map *piece, void *arg)
 	piece->flags = (piece->flags & ~f->clear) | f->set;
 }
 
-int mm_set_flags(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t clear, uint32_t set)
+int mm_set_flags(struct vms_mm *mm, const struct map *part, uint32_t clear, uint32_t set,
+		 void (*tell)(struct vms_mm *mm, const struct map *part, int how), int how)
 {
 	struct flags_change f = { clear, set };
 	struct edit e;
 	int err;
 
 	edit_init(&e, &mm->space);
-	err = edit_update(&e, first, last, change_flags, &f);
+	err = edit_update(&e, part->start, part->last, change_flags, &f);
 	if (!err)
 		err = edit_prepare(&e);
 	if (!err && e.after.n > mm->space.counts.n && e.after.n > mm->pol.max_map_count)
 		err = -ENOMEM;
-	if (!err)
+	if (!err) {
+		if (tell != NULL)
+			tell(mm, part, how);
 		edit_commit(&e);
+	}
 	edit_abort(&e);
 	return err;
 }
@@ -220,11 +224,11 @@ int64_t vms_mseal(struct vms_mm *mm, uint64_t addr, uint64_t len, uint64_t flags
 	if (!err && !mm_all_mapped(mm, addr, last))
 		err = -ENOMEM;
 	while (!err && addr <= last && space_find(&mm->space, addr, &m)) {
-		uint64_t part_last = min_u64(m.last, last);
+		struct map part = map_cut(&m, addr, min_u64(m.last, last));
 
-		if (!(m.flags & MM_SEALED))
-			err = mm_set_flags(mm, addr, part_last, 0, MM_SEALED);
-		addr = part_last + 1;
+		if (!(part.flags & MM_SEALED))
+			err = mm_set_flags(mm, &part, 0, MM_SEALED, NULL, 0);
+		addr = part.last + 1;
 	}
 	mm_unlock(mm);
 	return err;

@@ -41,6 +41,7 @@ struct backend_map {
 #define BACKEND_CONTENT 0x2u /* holds bytes: contents, residency and end of file mean something */
 #define BACKEND_GROWS	0x4u /* lets GROWSDOWN mappings grow by itself: ask grown() first */
 #define BACKEND_GUARDS	0x8u /* knows guard markers */
+#define BACKEND_SEAMS	0x10u /* can tell where its own regions meet: see seam() */
 
 struct backend_ops {
 	uint32_t caps;
@@ -75,6 +76,8 @@ struct backend_ops {
 	 * above `floor` (the end of the mapping below): `start` if it did not grow.
 	 */
 	uint64_t (*grown)(struct vms_mmu *mmu, uint64_t start, uint64_t floor);
+	/* With BACKEND_SEAMS: do two of the host's regions meet at addr? False also if unknown. */
+	bool (*seam)(struct vms_mmu *mmu, uint64_t addr);
 	void *(*host_addr)(struct vms_mmu *mmu, uint64_t addr);
 };
 
@@ -96,6 +99,7 @@ int backend_lock(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int on);
 int backend_sync(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int flags);
 int backend_residency(struct vms_mmu *mmu, uint64_t addr, uint64_t len, unsigned char *vec);
 uint64_t backend_grown(struct vms_mmu *mmu, uint64_t start, uint64_t floor);
+bool backend_seam(struct vms_mmu *mmu, uint64_t addr);
 
 /*
  * The recording backend, for tests. All three leave other backends alone: record_last says false.

@@ -70,6 +70,7 @@
 
 #define RESERVED (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 #define HUGE	 (UINT64_C(2) << 20)
+#define MAX_HUGE (UINT64_C(16) << 30)
 #define VEC	 1024 /* host pages asked of mincore at a time */
 
 _Static_assert(VMS_PROT_READ == PROT_READ && VMS_PROT_WRITE == PROT_WRITE &&
@@ -152,12 +153,18 @@ static int probe_file(struct host *h, const struct backend_map *m)
 	uint64_t len = h->host_page;
 	int flags = host_flags(h, m) & ~(MAP_LOCKED | MAP_POPULATE);
 	int64_t got = w->mmap(w, 0, len, (int)m->prot, flags, m->fd, m->off);
+	int err;
 
 	if (got < 0)
 		return (int)got;
-	/* A file of large pages maps one of them, and takes it back as a whole only. */
-	while (w->munmap(w, (uint64_t)got, len) < 0 && len < UINT64_C(1) << 34)
+	err = w->munmap(w, (uint64_t)got, len);
+	if (err)
+		err = w->munmap(w, (uint64_t)got, len);
+	/* A file of large pages has mapped one of them, and takes it back as a whole only. */
+	while (err == -EINVAL && len < MAX_HUGE) {
 		len *= 2;
+		err = w->munmap(w, (uint64_t)got, len);
+	}
 	return 0;
 }
 
@@ -362,6 +369,15 @@ static uint64_t host_grown(struct vms_mmu *mmu, uint64_t start, uint64_t floor)
 	return in;
 }
 
+static bool host_seam(struct vms_mmu *mmu, uint64_t addr)
+{
+	struct host *h = host_of(mmu);
+	uint64_t start, end;
+
+	return h->world->region(h->world, addr + h->delta, &start, &end) == 0 &&
+	       start == addr + h->delta;
+}
+
 static void *host_addr(struct vms_mmu *mmu, uint64_t addr)
 {
 	struct host *h = host_of(mmu);
@@ -387,13 +403,17 @@ static void host_destroy(struct vms_mmu *mmu)
 		.caps = BACKEND_EAGER | BACKEND_CONTENT | (more), .destroy = host_destroy,        \
 		.map = host_map, .unmap = host_unmap, .protect = host_protect, .move = host_move, \
 		.advise = host_advise, .lock = host_lock, .sync = host_sync,                      \
-		.residency = host_residency, .grown = host_grown, .host_addr = host_addr,         \
+		.residency = host_residency, .grown = host_grown, .seam = host_seam,              \
+		.host_addr = host_addr,                                                           \
 	}
 
-/* Indexed by: guard markers, growth. */
+/* With real holes the host's regions are the guest's, and it may grow them. */
+#define REAL (BACKEND_GROWS | BACKEND_SEAMS)
+
+/* Indexed by: guard markers, real holes. */
 static const struct backend_ops host_ops[2][2] = {
-	{OPS(0), OPS(BACKEND_GROWS)},
-	{OPS(BACKEND_GUARDS), OPS(BACKEND_GUARDS | BACKEND_GROWS)},
+	{OPS(0), OPS(REAL)},
+	{OPS(BACKEND_GUARDS), OPS(BACKEND_GUARDS | REAL)},
 };
 
 static int check_params(const struct vms_mmu_host_params *p, uint64_t host_page, uint64_t page)

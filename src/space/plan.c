@@ -52,6 +52,9 @@ static void use_inline(struct plan *p)
 	p->win_room = PLAN_WINDOWS;
 	p->ev = p->ev_inline;
 	p->ev_room = PLAN_EVENTS;
+	p->seam = p->seam_inline;
+	p->seam_room = PLAN_SEAMS;
+	p->n_seam = 0;
 	p->n = p->n_old = p->n_win = p->n_ev = 0;
 }
 
@@ -77,6 +80,8 @@ void plan_fini(struct plan *p)
 		w->free(w, p->win, p->win_room * sizeof(*p->win));
 	if (p->ev != p->ev_inline)
 		w->free(w, p->ev, p->ev_room * sizeof(*p->ev));
+	if (p->seam != p->seam_inline)
+		w->free(w, p->seam, p->seam_room * sizeof(*p->seam));
 	use_inline(p);
 }
 
@@ -119,6 +124,7 @@ DEFINE_RESERVE(cur, n, room)
 DEFINE_RESERVE(old, n_old, old_room)
 DEFINE_RESERVE(win, n_win, win_room)
 DEFINE_RESERVE(ev, n_ev, ev_room)
+DEFINE_RESERVE(seam, n_seam, seam_room)
 
 /* ---- loading ---- */
 
@@ -325,6 +331,8 @@ int plan_update(struct plan *p, const struct plan_source *src, uint64_t first, u
 
 		fn(m, arg);
 		assert(m->start == start && m->last == end);
+		(void)start;
+		(void)end;
 		m->mark = mark | TOUCHED;
 	}
 	return 0;
@@ -459,8 +467,11 @@ static void merge(struct plan *p)
 		if (out && ((left | right) & TOUCHED) && !is_kept(p, &p->cur[i]) &&
 		    map_mergeable(p->rules, &p->cur[out - 1], &p->cur[i])) {
 			map_merge(&p->cur[out - 1], &p->cur[i]);
-			if (!(right & CUT) || ((left ^ right) & FRESH))
+			if (!(right & CUT) || ((left ^ right) & FRESH)) {
 				p->merges++;
+				if (p->list_seams)
+					p->seam[p->n_seam++] = p->cur[i].start;
+			}
 		} else {
 			if (out != i)
 				p->cur[out] = p->cur[i];
@@ -520,10 +531,23 @@ int plan_finish(struct plan *p)
 		err = tell_came(p);
 	if (err)
 		return err;
+	if (p->list_seams && !RESERVE(p, seam, seam_room, p->n))
+		return -ENOMEM;
 	merge(p);
 	compare(p);
 	p->finished = true;
 	return 0;
+}
+
+void plan_part(struct plan *p, const uint64_t *seams, size_t n)
+{
+	/* There is room: every seam was one between two pieces before. */
+	for (size_t i = 0; i < n; i++)
+		p->cur[cut(p, seams[i])].mark = 0;
+	p->merges -= n;
+	memset(&p->before, 0, sizeof(p->before));
+	memset(&p->after, 0, sizeof(p->after));
+	compare(p);
 }
 
 /* ---- the validator ---- */

@@ -24,10 +24,12 @@
 #define PLAN_MAPS    2
 #define PLAN_WINDOWS 1
 #define PLAN_EVENTS  1
+#define PLAN_SEAMS   1
 #else
 #define PLAN_MAPS    8
 #define PLAN_WINDOWS 2
 #define PLAN_EVENTS  6
+#define PLAN_SEAMS   4
 #endif
 
 /*
@@ -65,6 +67,8 @@ struct plan {
 	 * after plan_init (keep_first above keep_last); the caller sets them before plan_finish.
 	 */
 	uint64_t keep_first, keep_last;
+	/* Set before plan_finish: list the seams at which it merges, so that plan_part can undo. */
+	bool list_seams;
 	const struct world *world;
 	const struct map_rules *rules;
 	struct map *cur; /* what will stand there */
@@ -80,10 +84,13 @@ struct plan {
 	struct map_counts before, after; /* of the runs that differ */
 	uint64_t splits;		 /* pieces of one mapping that were not apart before */
 	uint64_t merges;		 /* mappings that became part of their left neighbour */
+	uint64_t *seam;			 /* where, if list_seams */
+	size_t n_seam, seam_room;
 
 	struct map cur_inline[PLAN_MAPS], old_inline[PLAN_MAPS];
 	struct plan_window win_inline[PLAN_WINDOWS];
 	struct plan_event ev_inline[PLAN_EVENTS];
+	uint64_t seam_inline[PLAN_SEAMS];
 };
 
 /*
@@ -107,6 +114,9 @@ int plan_update(struct plan *p, const struct plan_source *src, uint64_t first, u
 		void (*fn)(struct map *piece, void *arg), void *arg);
 /* Once, after the last change. */
 int plan_finish(struct plan *p);
+
+/* After finish: take back the merges at these listed seams (ascending). Cannot fail. */
+void plan_part(struct plan *p, const uint64_t *seams, size_t n);
 
 /* NULL, or the broken invariant as a sentence. Before and after finish. */
 const char *plan_validate(const struct plan *p);

@@ -82,6 +82,7 @@ void edit_init(struct edit *e, struct vms_space *s)
 	e->space = s;
 	e->done = false;
 	plan_init(&e->plan, s->world, &s->rules);
+	e->plan.list_seams = s->mmu->ops->caps & BACKEND_SEAMS;
 }
 
 int edit_unmap(struct edit *e, uint64_t first, uint64_t last)
@@ -106,6 +107,17 @@ int edit_update(struct edit *e, uint64_t first, uint64_t last,
 	return plan_update(&e->plan, &src, first, last, fn, arg);
 }
 
+/* The space's counts as they will be. */
+static void sum_up(struct edit *e)
+{
+	const struct plan *p = &e->plan;
+
+	e->after.n = e->space->counts.n + p->after.n - p->before.n;
+	for (unsigned k = 0; k < MAP_CLASSES; k++)
+		e->after.bytes[k] =
+			e->space->counts.bytes[k] + p->after.bytes[k] - p->before.bytes[k];
+}
+
 int edit_prepare(struct edit *e)
 {
 	struct plan *p = &e->plan;
@@ -118,15 +130,34 @@ int edit_prepare(struct edit *e)
 		splices += p->win[i].old_n || p->win[i].cur_n;
 		n_new += p->win[i].cur_n;
 	}
+	/* What settle() may part again. A window whose run was empty may then have one. */
+	if (p->n_seam) {
+		splices = p->n_win;
+		n_new += 2 * p->n_seam;
+	}
 	err = tree_reserve(&e->space->tree, splices, n_new);
 	if (err)
 		return err;
-
-	e->after.n = e->space->counts.n + p->after.n - p->before.n;
-	for (unsigned k = 0; k < MAP_CLASSES; k++)
-		e->after.bytes[k] =
-			e->space->counts.bytes[k] + p->after.bytes[k] - p->before.bytes[k];
+	sum_up(e);
 	return 0;
+}
+
+/*
+ * The host may keep regions apart that we take for one: it alone knows which pages exist, and that
+ * decides (Linux's anonymous identity). Where it can be asked, its regions are the truth.
+ */
+static void settle(struct edit *e)
+{
+	struct plan *p = &e->plan;
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_seam; i++)
+		if (backend_seam(e->space->mmu, p->seam[i]))
+			p->seam[n++] = p->seam[i];
+	if (n) {
+		plan_part(p, p->seam, n);
+		sum_up(e);
+	}
 }
 
 /* What a debugging person may want to see of an edit. */
@@ -216,6 +247,7 @@ void edit_commit(struct edit *e)
 	const struct plan *p = &e->plan;
 
 	assert(p->finished && !e->done);
+	settle(e);
 	take_references(p);
 	splice(&s->tree, p);
 	s->counts = e->after;
