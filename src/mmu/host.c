@@ -215,10 +215,10 @@ static bool find_tail(struct host *h, const struct backend_map *m, uint64_t *sta
 static int place_with_tail(struct host *h, const struct backend_map *m, uint64_t at, uint64_t start,
 			   uint64_t end)
 {
-	struct backend_map tail = {.len = end - start,
-				   .prot = m->prot,
-				   .flags = m->flags & ~BACKEND_NOREPLACE,
-				   .fd = -1};
+	struct backend_map tail = { .len = end - start,
+				    .prot = m->prot,
+				    .flags = m->flags & ~BACKEND_NOREPLACE,
+				    .fd = -1 };
 	bool hole = m->flags & BACKEND_NOREPLACE;
 	struct journal j;
 	int err;
@@ -412,8 +412,8 @@ static void host_destroy(struct vms_mmu *mmu)
 
 /* Indexed by: guard markers, real holes. */
 static const struct backend_ops host_ops[2][2] = {
-	{OPS(0), OPS(REAL)},
-	{OPS(BACKEND_GUARDS), OPS(BACKEND_GUARDS | REAL)},
+	{ OPS(0), OPS(REAL) },
+	{ OPS(BACKEND_GUARDS), OPS(BACKEND_GUARDS | REAL) },
 };
 
 static int check_params(const struct vms_mmu_host_params *p, uint64_t host_page, uint64_t page)

@@ -117,7 +117,7 @@ static int carry_piece(struct journal *j, uint64_t from, uint64_t len, uint64_t 
 		return err;
 	err = ghost ? shift(h, from, len, to) : remap(h, from, len, len, TO, to);
 	if (!err)
-		j->v[j->n++] = (struct piece){.from = from, .to = to, .len = len};
+		j->v[j->n++] = (struct piece){ .from = from, .to = to, .len = len };
 	return err;
 }
 
@@ -161,19 +161,39 @@ static int carry(struct journal *j, uint64_t from, uint64_t len, uint64_t to, bo
 	return 0;
 }
 
-/* As carry, but there may be holes: in the window those of real holes are unmapped. */
+/* Is a page of the range unmapped? Where the host cannot tell, perhaps. */
+static bool has_hole(struct host *h, uint64_t at, uint64_t len)
+{
+	unsigned char vec[512];
+	uint64_t most = sizeof(vec) * h->host_page;
+
+	if (!h->real_holes)
+		return false;
+	for (; len > most; at += most, len -= most)
+		if (h->world->mincore(h->world, at, most, vec) < 0)
+			return true;
+	return h->world->mincore(h->world, at, len, vec) < 0;
+}
+
+/*
+ * As carry, but real holes may be inside. mremap must not see them: since 6.17 it may pass over
+ * them, and what then comes back is not a hole.
+ */
 static int carry_some(struct journal *j, uint64_t from, uint64_t len, uint64_t to)
 {
 	struct host *h = j->host;
 	uint64_t unit = len > h->page ? h->page : h->host_page, half;
 	int64_t got;
-	int err = carry_piece(j, from, len, to, true);
+	int err = journal_room(j);
 
+	if (err)
+		return err;
+	err = has_hole(h, from, len) ? -EFAULT : carry_piece(j, from, len, to, true);
 	if (err != -EFAULT)
 		return err;
 	got = host_cover(h, from, len);
 	if (got >= 0) { /* nothing was there: undoing makes a hole of the cover */
-		j->v[j->n++] = (struct piece){.from = from, .to = 0, .len = len};
+		j->v[j->n++] = (struct piece){ .from = from, .to = 0, .len = len };
 		return 0;
 	}
 	if (got != -EEXIST)
@@ -433,13 +453,13 @@ int host_move(struct vms_mmu *mmu, uint64_t addr, uint64_t old_len, uint64_t new
 	      uint64_t new_len, uint32_t flags)
 {
 	struct host *h = (struct host *)mmu; /* its first member */
-	struct move m = {.host = h,
-			 .from = addr + h->delta,
-			 .len = old_len,
-			 .to = new_addr + h->delta,
-			 .new_len = new_len,
-			 .keep = flags & MREMAP_DONTUNMAP,
-			 .into_hole = flags & BACKEND_NOREPLACE};
+	struct move m = { .host = h,
+			  .from = addr + h->delta,
+			  .len = old_len,
+			  .to = new_addr + h->delta,
+			  .new_len = new_len,
+			  .keep = flags & MREMAP_DONTUNMAP,
+			  .into_hole = flags & BACKEND_NOREPLACE };
 	int err = host_refuse_broken(h);
 
 	if (err)

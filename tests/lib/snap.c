@@ -10,8 +10,6 @@
 
 #include "check.h"
 
-#define PAGE ((size_t)sysconf(_SC_PAGESIZE))
-
 struct region {
 	uint64_t start, end, off, ino;
 	char rights[5];
@@ -43,17 +41,22 @@ static FILE *open_maps(void)
 
 static uint64_t sum(const unsigned char *p, size_t n)
 {
-	uint64_t h = 14695981039346656037u; /* FNV-1a */
+	uint64_t h = 14695981039346656037u; /* FNV-1a, eight bytes at a time */
+	uint64_t word;
 
-	while (n--)
-		h = (h ^ *p++) * 1099511628211u;
+	for (; n; n -= sizeof(word), p += sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		h = (h ^ word) * 1099511628211u;
+		h ^= h >> 29;
+	}
 	return h;
 }
 
 struct snap snap_take(const void *start, size_t len)
 {
-	struct snap s = {.start = (uintptr_t)start, .n = len / PAGE};
-	unsigned char *bytes = malloc(PAGE);
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	struct snap s = { .start = (uintptr_t)start, .n = len / size };
+	unsigned char *bytes = malloc(size);
 	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
 	struct region r;
 	FILE *maps;
@@ -62,11 +65,11 @@ struct snap snap_take(const void *start, size_t len)
 	assert_true(s.page && bytes && mem >= 0);
 	maps = open_maps();
 	while (next_region(maps, &r)) {
-		for (size_t i = 0; i < s.n; i++) {
-			uint64_t addr = s.start + i * PAGE;
+		size_t i = r.start <= s.start ? 0 : (r.start - s.start) / size;
 
-			if (addr < r.start || addr >= r.end)
-				continue;
+		for (; i < s.n && s.start + i * size < r.end; i++) {
+			uint64_t addr = s.start + i * size;
+
 			memcpy(s.page[i].rights, r.rights, sizeof(r.rights));
 			s.page[i].ino = r.ino;
 			if (r.ino)
@@ -78,13 +81,23 @@ struct snap snap_take(const void *start, size_t len)
 		if (!s.page[i].rights[0])
 			continue;
 		s.page[i].readable =
-			pread(mem, bytes, PAGE, (off_t)(s.start + i * PAGE)) == (ssize_t)PAGE;
+			pread(mem, bytes, size, (off_t)(s.start + i * size)) == (ssize_t)size;
 		if (s.page[i].readable)
-			s.page[i].sum = sum(bytes, PAGE);
+			s.page[i].sum = sum(bytes, size);
 	}
 	close(mem);
 	free(bytes);
 	return s;
+}
+
+struct snap snap_copy(const struct snap *s)
+{
+	struct snap copy = *s;
+
+	copy.page = malloc(s->n * sizeof(*s->page));
+	assert_non_null(copy.page);
+	memcpy(copy.page, s->page, s->n * sizeof(*s->page));
+	return copy;
 }
 
 void snap_free(struct snap *s)

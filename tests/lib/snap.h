@@ -26,6 +26,7 @@ struct snap {
 };
 
 struct snap snap_take(const void *start, size_t len);
+struct snap snap_copy(const struct snap *s);
 void snap_free(struct snap *s);
 /* -1: equal, else the index of the first page that differs. */
 long snap_differs(const struct snap *a, const struct snap *b);

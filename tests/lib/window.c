@@ -13,15 +13,15 @@
 #include "snap.h"
 
 const struct variant variants[] = {
-	{"reserved", false, 1},
-	{"reserved, mremap of one region", false, 1, .one_region_mremap = true},
-	{"reserved, no DONTUNMAP", false, 1, .one_region_mremap = true, .no_dontunmap = true},
-	{"real holes", true, 1},
-	{"real holes, mremap of one region", true, 1, .one_region_mremap = true},
-	{"reserved, 16K", false, 4},
-	{"reserved, 64K, mremap of one region", false, 16, .one_region_mremap = true},
-	{"real holes, 16K", true, 4},
-	{"real holes, 64K, mremap of one region", true, 16, .one_region_mremap = true},
+	{ "reserved", false, 1 },
+	{ "reserved, mremap of one region", false, 1, .one_region_mremap = true },
+	{ "reserved, no DONTUNMAP", false, 1, .one_region_mremap = true, .no_dontunmap = true },
+	{ "real holes", true, 1 },
+	{ "real holes, mremap of one region", true, 1, .one_region_mremap = true },
+	{ "reserved, 16K", false, 4 },
+	{ "reserved, 64K, mremap of one region", false, 16, .one_region_mremap = true },
+	{ "real holes, 16K", true, 4 },
+	{ "real holes, 64K, mremap of one region", true, 16, .one_region_mremap = true },
 };
 const unsigned n_variants = sizeof(variants) / sizeof(variants[0]);
 
@@ -41,7 +41,7 @@ static uint64_t find_room(uint64_t len)
 
 void window_open(struct window *w, const struct variant *v)
 {
-	struct vms_mmu_host_params params = {.size = sizeof(params)};
+	struct vms_mmu_host_params params = { .size = sizeof(params) };
 
 	test_world_begin(&w->world);
 	w->world.one_region_mremap = v->one_region_mremap;
@@ -71,12 +71,12 @@ void window_close(struct window *w)
 int win_map(struct window *w, unsigned page, unsigned n, uint32_t prot, uint32_t flags, int fd,
 	    uint64_t off)
 {
-	struct backend_map m = {.addr = gva(w, page),
-				.len = n * w->page,
-				.prot = prot,
-				.flags = flags,
-				.fd = fd,
-				.off = off};
+	struct backend_map m = { .addr = gva(w, page),
+				 .len = n * w->page,
+				 .prot = prot,
+				 .flags = flags,
+				 .fd = fd,
+				 .off = off };
 
 	return backend_map(w->mmu, &m);
 }
@@ -173,7 +173,7 @@ static void on_fault(int sig)
 
 static int touch(volatile char *p, bool write)
 {
-	struct sigaction act = {.sa_handler = on_fault}, segv, bus;
+	struct sigaction act = { .sa_handler = on_fault }, segv, bus;
 	int sig;
 
 	sigaction(SIGSEGV, &act, &segv);

@@ -221,28 +221,27 @@ void test_world_begin(struct test_world *tw)
 		open_descriptors();
 		warm = true;
 	}
-	assert_ptr_equal(world_default, &world_host);
 	*tw = (struct test_world){
-		.world = {.alloc = w_alloc,
-			  .free = w_free,
-			  .mmap = w_mmap,
-			  .munmap = w_munmap,
-			  .mprotect = w_mprotect,
-			  .mremap = w_mremap,
-			  .madvise = w_madvise,
-			  .msync = w_msync,
-			  .mincore = w_mincore,
-			  .mlock = w_mlock,
-			  .munlock = w_munlock,
-			  .fstat = w_fstat,
-			  .fs_type = w_fs_type,
-			  .fd_seals = w_fd_seals,
-			  .fd_flags = w_fd_flags,
-			  .fd_dup = w_fd_dup,
-			  .fd_close = w_fd_close,
-			  .fd_same = w_fd_same,
-			  .fd_path = w_fd_path,
-			  .arg = tw},
+		.world = { .alloc = w_alloc,
+			   .free = w_free,
+			   .mmap = w_mmap,
+			   .munmap = w_munmap,
+			   .mprotect = w_mprotect,
+			   .mremap = w_mremap,
+			   .madvise = w_madvise,
+			   .msync = w_msync,
+			   .mincore = w_mincore,
+			   .mlock = w_mlock,
+			   .munlock = w_munlock,
+			   .fstat = w_fstat,
+			   .fs_type = w_fs_type,
+			   .fd_seals = w_fd_seals,
+			   .fd_flags = w_fd_flags,
+			   .fd_dup = w_fd_dup,
+			   .fd_close = w_fd_close,
+			   .fd_same = w_fd_same,
+			   .fd_path = w_fd_path,
+			   .arg = tw },
 	};
 	world_default = &tw->world;
 	tw->fds_before = open_descriptors();

@@ -2,7 +2,8 @@
 /*
  * world.h: a world for tests: the real host, but every call is counted and a chosen one fails.
  *
- * Only one stands at a time: test_world_begin() makes it world_default, test_world_end() puts the
+ * Only one stands at a time: test_world_begin() makes it world_default (also after a test that
+ * failed in the middle), test_world_end() puts the
  * real host back and asserts that nothing was lost: allocations are balanced, and no descriptor
  * is open that was not before.
  */

@@ -69,10 +69,10 @@ static void map_gives_the_rights(void **state)
 	static const struct {
 		uint32_t prot;
 		const char *shown;
-	} t[] = {{VMS_PROT_NONE, "---p"},
-		 {VMS_PROT_READ, "r--p"},
-		 {RW, "rw-p"},
-		 {VMS_PROT_READ | VMS_PROT_EXEC, "r-xp"}};
+	} t[] = { { VMS_PROT_NONE, "---p" },
+		  { VMS_PROT_READ, "r--p" },
+		  { RW, "rw-p" },
+		  { VMS_PROT_READ | VMS_PROT_EXEC, "r-xp" } };
 	struct window *w = *state;
 
 	for (unsigned i = 0; i < 4; i++) {
@@ -380,7 +380,7 @@ static void check_file(struct window *w, unsigned page, unsigned n, uint64_t byt
 		assert_int_equal(touch_read(p + i), SIGBUS);
 }
 
-static const uint64_t sizes[] = {0, 1, 100, 4095, 4096, 4097, 3 * 4096, 15 * 4096 + 1};
+static const uint64_t sizes[] = { 0, 1, 100, 4095, 4096, 4097, 3 * 4096, 15 * 4096 + 1 };
 
 static void tail_of_a_file(void **state)
 {
@@ -539,11 +539,11 @@ int main(void)
 		const struct variant *v = &variants[i / N_TESTS];
 
 		snprintf(name[i], sizeof(name[i]), "%s: %s", v->name, tests[i % N_TESTS].name);
-		all[i] = (struct CMUnitTest){.name = name[i],
-					     .test_func = tests[i % N_TESTS].fn,
-					     .setup_func = open_window,
-					     .teardown_func = close_window,
-					     .initial_state = (void *)(uintptr_t)v};
+		all[i] = (struct CMUnitTest){ .name = name[i],
+					      .test_func = tests[i % N_TESTS].fn,
+					      .setup_func = open_window,
+					      .teardown_func = close_window,
+					      .initial_state = (void *)(uintptr_t)v };
 	}
 	return _cmocka_run_group_tests("mmu-host", all, n, NULL, NULL);
 }
