@@ -17,6 +17,7 @@
 #define EXCLUDES(...)	 __attribute__((locks_excluded(__VA_ARGS__)))
 #define ACQUIRES(...)	 __attribute__((acquire_capability(__VA_ARGS__)))
 #define RELEASES(...)	 __attribute__((release_capability(__VA_ARGS__)))
+#define ASSERTS_HELD(...) __attribute__((assert_capability(__VA_ARGS__)))
 #define UNCHECKED_LOCKS	 __attribute__((no_thread_safety_analysis))
 #else
 #define CAPABILITY(name)
@@ -24,6 +25,7 @@
 #define EXCLUDES(...)
 #define ACQUIRES(...)
 #define RELEASES(...)
+#define ASSERTS_HELD(...)
 #define UNCHECKED_LOCKS
 #endif
 

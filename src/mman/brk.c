@@ -8,7 +8,7 @@
 #include <errno.h>
 
 /* The heap's new bytes, [first, last]. */
-static int heap_grow(struct vms_mm *mm, uint64_t first, uint64_t last)
+static int heap_grow(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock)
 {
 	struct map m = { .start = first, .last = last, .obj = mm->anon, .off = first,
 			 .flags = MM_ACCOUNT | mm->def_flags,
@@ -40,7 +40,7 @@ static int heap_grow(struct vms_mm *mm, uint64_t first, uint64_t last)
 	return err;
 }
 
-static bool may_grow(struct vms_mm *mm, uint64_t brk, uint64_t old_top, uint64_t new_top)
+static bool may_grow(struct vms_mm *mm, uint64_t brk, uint64_t old_top, uint64_t new_top) REQUIRES(mm->space.lock)
 {
 	uint64_t page = mm_page(mm), gap = 0;
 	struct map next;
@@ -57,7 +57,7 @@ static bool may_grow(struct vms_mm *mm, uint64_t brk, uint64_t old_top, uint64_t
 	return new_top + page <= next.start - gap;
 }
 
-static bool set_brk(struct vms_mm *mm, uint64_t brk)
+static bool set_brk(struct vms_mm *mm, uint64_t brk) REQUIRES(mm->space.lock)
 {
 	uint64_t page = mm_page(mm), old_top = align_up(mm->brk, page), new_top = align_up(brk, page);
 	struct map m;

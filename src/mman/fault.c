@@ -78,7 +78,7 @@ void mm_populated(struct vms_mm *mm, uint64_t first, uint64_t last)
 }
 
 /* May the growing mapping `m` start at `addr`, below it? */
-static bool may_grow(struct vms_mm *mm, const struct map *m, uint64_t addr)
+static bool may_grow(struct vms_mm *mm, const struct map *m, uint64_t addr) REQUIRES(mm->space.lock)
 {
 	uint64_t stack = mm->pol.limit[VMS_MM_LIMIT_STACK].soft, more = m->start - addr;
 	struct map below;
@@ -98,7 +98,7 @@ static bool may_grow(struct vms_mm *mm, const struct map *m, uint64_t addr)
 	       mm_lock_fits(mm, m->flags, more) && mm_commit_fits(mm, more);
 }
 
-static int grow(struct vms_mm *mm, struct map *m, uint64_t addr)
+static int grow(struct vms_mm *mm, struct map *m, uint64_t addr) REQUIRES(mm->space.lock)
 {
 	struct backend_map b = { .addr = addr, .len = m->start - addr, .prot = m->prot, .fd = -1,
 				 .flags = BACKEND_GROWSDOWN | BACKEND_NOREPLACE };
@@ -138,7 +138,7 @@ static int grow(struct vms_mm *mm, struct map *m, uint64_t addr)
 }
 
 /* Is the guest page of `addr` wholly past the end of what m shows? */
-static bool past_end(struct vms_mm *mm, const struct map *m, uint64_t addr)
+static bool past_end(struct vms_mm *mm, const struct map *m, uint64_t addr) REQUIRES(mm->space.lock)
 {
 	uint64_t size;
 

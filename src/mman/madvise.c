@@ -140,7 +140,7 @@ static bool flag_advice(int kind, uint32_t *clear, uint32_t *set)
 }
 
 /* The host's fork, not ours, copies the window: it must know. For the others it is good to know. */
-static void tell_advice(struct vms_mm *mm, const struct map *part, int kind)
+static void tell_advice(struct vms_mm *mm, const struct map *part, int kind) REQUIRES(mm->space.lock)
 {
 	if (!(part->flags & MM_SPECIAL))
 		backend_advise(mm->space.mmu, part->start, map_len(part), kind);
@@ -152,6 +152,7 @@ static int advise_flags(const struct advice *a, const struct map *part, uint32_t
 	struct vms_mm *mm = a->mm;
 	int err;
 
+	mm_held(mm);
 	switch (a->kind) {
 	case MADV_WIPEONFORK:
 		if (part->flags & (MM_SHARED | MM_FILE))
@@ -212,6 +213,7 @@ static int advise_guard(const struct advice *a, const struct map *part)
 	struct vms_mm *mm = a->mm;
 	int err = guards_reserve(&mm->guards, mm->space.world, 1);
 
+	mm_held(mm);
 	if (!err && a->kind == A_GUARD_INSTALL && map_is_private(part))
 		err = mm_touch(mm, part->start); /* as a first write would */
 	if (!err)
@@ -263,6 +265,7 @@ static int populate(const struct advice *a, uint64_t first, uint64_t last)
 	uint64_t addr = first, size;
 	struct map m;
 
+	mm_held(mm);
 	for (;;) {
 		struct map part;
 		int err;
@@ -302,6 +305,7 @@ static int walk(const struct advice *a, uint64_t first, uint64_t last)
 	int hole = 0, err;
 	struct map m;
 
+	mm_held(mm);
 	for (;;) {
 		struct map part;
 

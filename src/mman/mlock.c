@@ -11,13 +11,13 @@
 #include <sys/mman.h>
 
 /* The host's own lock is an effort, not a truth: its limit is the process's. */
-static void tell_lock(struct vms_mm *mm, const struct map *part, int on)
+static void tell_lock(struct vms_mm *mm, const struct map *part, int on) REQUIRES(mm->space.lock)
 {
 	backend_lock(mm->space.mmu, part->start, map_len(part), on);
 }
 
 /* Set or clear the lock of one mapping's part; some kinds never lock. */
-static int lock_part(struct vms_mm *mm, const struct map *part, uint32_t set)
+static int lock_part(struct vms_mm *mm, const struct map *part, uint32_t set) REQUIRES(mm->space.lock)
 {
 	if ((part->flags & MM_LOCK_MASK) == set ||
 	    (part->flags & (MM_SPECIAL | MM_DROPPABLE)))
@@ -26,7 +26,7 @@ static int lock_part(struct vms_mm *mm, const struct map *part, uint32_t set)
 			    set == 0 ? 0 : set & MM_LOCKONFAULT ? 2 : 1);
 }
 
-static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t set)
+static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t set) REQUIRES(mm->space.lock)
 {
 	uint64_t addr = first;
 	struct map m;
@@ -48,7 +48,7 @@ static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t
 }
 
 /* What populating the locked range answers; it stops at the first page that cannot be. */
-static int lock_populate(struct vms_mm *mm, uint64_t first, uint64_t last)
+static int lock_populate(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock)
 {
 	uint64_t addr = first, size;
 	struct map m;
@@ -123,7 +123,7 @@ int64_t vms_munlock(struct vms_mm *mm, uint64_t addr, uint64_t len)
 	return do_lock(mm, addr, len, 0);
 }
 
-static void lock_all(struct vms_mm *mm, uint32_t set)
+static void lock_all(struct vms_mm *mm, uint32_t set) REQUIRES(mm->space.lock)
 {
 	uint64_t addr = 0;
 	struct map m;

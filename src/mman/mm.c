@@ -273,7 +273,7 @@ void mm_note_growing(struct vms_mm *mm, bool moved)
 }
 
 /* One mapping, found by its last byte. */
-static int catch_up_one(struct vms_mm *mm, uint64_t last)
+static int catch_up_one(struct vms_mm *mm, uint64_t last) REQUIRES(mm->space.lock)
 {
 	struct map m, below;
 	uint64_t start, floor = 0;

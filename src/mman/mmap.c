@@ -99,6 +99,7 @@ static int place(struct mmap_call *c)
 	};
 	int64_t addr;
 
+	mm_held(mm);
 	if (!anon) {
 		int err = object_file(mm->space.world, c->fd,
 				      !(mm->pol.flags & VMS_MM_KEEP_NO_FD), &mm->files, &c->obj);
@@ -221,6 +222,7 @@ static int backing(struct mmap_call *c)
 	struct vms_mm *mm = c->mm;
 	int err;
 
+	mm_held(mm);
 	c->map.prot = c->prot & MM_PROT_ALL;
 	c->map.ceiling = MM_PROT_ALL;
 	c->map.flags = mm->def_flags;
@@ -249,8 +251,10 @@ static int limits(struct mmap_call *c)
 {
 	struct vms_mm *mm = c->mm;
 	uint64_t mapped, charged;
-	int err = mm_unmap_check(mm, c->map.start, c->map.last);
+	int err;
 
+	mm_held(mm);
+	err = mm_unmap_check(mm, c->map.start, c->map.last);
 	if (err)
 		return err;
 	mapped = mm_bytes(mm, c->map.start, c->map.last, 0);
@@ -292,6 +296,7 @@ static int map_in_host(struct mmap_call *c)
 		b.flags |= BACKEND_DROPPABLE;
 	if ((c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
 		b.flags |= BACKEND_POPULATE;
+	mm_held(c->mm);
 	if (!mm_any_mapped(c->mm, c->map.start, c->map.last))
 		b.flags |= BACKEND_NOREPLACE;
 	return backend_map(c->mm->space.mmu, &b);
@@ -303,6 +308,7 @@ static int64_t install(struct mmap_call *c)
 	struct edit e;
 	int err = guards_reserve(&mm->guards, mm->space.world, 1);
 
+	mm_held(mm);
 	if (err)
 		return err;
 	edit_init(&e, &mm->space);

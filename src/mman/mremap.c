@@ -63,6 +63,7 @@ static int check_source(struct mremap_call *c)
 	struct vms_mm *mm = c->mm;
 	bool grows = c->new_len > c->old_len;
 
+	mm_held(mm);
 	if (!space_find(&mm->space, c->addr, &c->vma) || c->vma.start > c->addr)
 		return -EFAULT;
 	if (c->vma.flags & (MM_SEALED | MM_FIXED))
@@ -73,7 +74,8 @@ static int check_source(struct mremap_call *c)
 		return -EINVAL;
 	if ((c->flags & MREMAP_DONTUNMAP) && (c->vma.flags & MM_SPECIAL))
 		return -EINVAL;
-	if (c->old_len > c->vma.last - c->addr + 1)
+	/* A shrink may reach over what follows: that is only unmapped. */
+	if (min_u64(c->old_len, c->new_len) > c->vma.last - c->addr + 1)
 		return -EFAULT;
 	if (c->new_len == c->old_len)
 		return 0;
@@ -95,6 +97,7 @@ static bool can_grow_here(struct mremap_call *c)
 	struct vms_mm *mm = c->mm;
 	uint64_t delta = c->new_len - c->old_len, end = c->addr + c->old_len;
 
+	mm_held(mm);
 	if (c->vma.last != end - 1 || c->old_len == 0)
 		return false;
 	if (delta > mm->pol.task_size || end > mm->pol.task_size - delta)
@@ -112,6 +115,7 @@ static int grow_here(struct mremap_call *c)
 	struct edit e;
 	int err;
 
+	mm_held(mm);
 	if ((more.flags & MM_ACCOUNT) && !mm_commit_fits(mm, delta))
 		return -ENOMEM;
 	more.start = c->vma.last + 1;
@@ -139,6 +143,7 @@ static int check_move(struct mremap_call *c)
 	struct vms_mm *mm = c->mm;
 	uint64_t charge = c->flags & MREMAP_DONTUNMAP ? c->new_len : c->new_len - c->old_len;
 
+	mm_held(mm);
 	if (mm->space.counts.n >= (uint64_t)mm->pol.max_map_count - 3)
 		return -ENOMEM;
 	if ((c->vma.flags & MM_WHOLE) &&
@@ -181,6 +186,7 @@ static int64_t move(struct mremap_call *c, uint64_t to)
 	struct edit e;
 	int err;
 
+	mm_held(mm);
 	moved.start = to;
 	moved.last = to + c->new_len - 1;
 	moved.off = c->vma.off + (c->addr - c->vma.start);
@@ -226,6 +232,7 @@ static int64_t place_moved(struct mremap_call *c)
 	int64_t to;
 	int err;
 
+	mm_held(mm);
 	if (c->vma.flags & MM_FILE)
 		p.huge_file = mm_huge_file(mm, c->vma.obj);
 	to = mm_place(mm, &p);
@@ -233,6 +240,26 @@ static int64_t place_moved(struct mremap_call *c)
 		return to;
 	err = check_move(c);
 	return err ? err : to;
+}
+
+/* FIXED and smaller: the destination goes, then the tail of the source, then the rest moves. */
+static int64_t shrink_to(struct mremap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	int64_t to;
+	int err;
+
+	mm_held(mm);
+	err = mm_unmap(mm, c->new_addr, c->new_addr + c->new_len - 1);
+	if (!err)
+		err = mm_unmap(mm, c->addr + c->new_len, c->addr + c->old_len - 1);
+	if (err)
+		return err;
+	c->old_len = c->new_len;
+	if (!space_find(&mm->space, c->addr, &c->vma) || c->vma.start > c->addr)
+		return -EFAULT;
+	to = place_moved(c);
+	return to < 0 ? to : move(c, (uint64_t)to);
 }
 
 /* FIXED or DONTUNMAP: the destination goes first. */
@@ -243,6 +270,9 @@ static int64_t move_to(struct mremap_call *c)
 	int64_t to = 0;
 	int err;
 
+	mm_held(mm);
+	if (c->old_len > c->new_len)
+		return shrink_to(c);
 	if (c->flags & MREMAP_FIXED) {
 		err = mm_unmap_check(mm, c->new_addr, dst_last);
 		if (err)
@@ -260,12 +290,9 @@ static int64_t move_to(struct mremap_call *c)
 		to = place_moved(c);
 	if (to >= 0)
 		return move(c, (uint64_t)to);
-	/* Linux has unmapped the destination, and cut the source, by the time it refuses this. */
-	if (c->flags & MREMAP_FIXED) {
-		err = mm_unmap(mm, c->new_addr, dst_last);
-		if (!err && c->old_len > c->new_len)
-			mm_unmap(mm, c->addr + c->new_len, c->addr + c->old_len - 1);
-	}
+	/* Linux has unmapped the destination by the time it refuses this. */
+	if (c->flags & MREMAP_FIXED)
+		mm_unmap(mm, c->new_addr, dst_last);
 	return to;
 }
 
@@ -273,11 +300,13 @@ static int64_t move_to(struct mremap_call *c)
 static int64_t move_each(struct mremap_call *c)
 {
 	uint64_t addr = c->addr, end = c->addr + c->old_len, delta = c->new_addr - c->addr;
+	struct vms_mm *mm = c->mm;
 	struct mremap_call one = *c;
 	int64_t result = -EFAULT, r;
 	struct map m;
 
-	while (addr < end && space_find(&c->mm->space, addr, &m) && m.start < end) {
+	mm_held(mm);
+	while (addr < end && space_find(&mm->space, addr, &m) && m.start < end) {
 		if (addr == c->addr && m.start > addr)
 			return -EFAULT;
 		one.addr = max_u64(m.start, addr);
@@ -295,10 +324,13 @@ static int64_t move_each(struct mremap_call *c)
 	return result;
 }
 
-static int64_t mremap_locked(struct mremap_call *c) REQUIRES(c->mm->space.lock)
+static int64_t mremap_locked(struct mremap_call *c)
 {
-	int64_t err = mm_catch_up(c->mm);
+	struct vms_mm *mm = c->mm;
+	int64_t err;
 
+	mm_held(mm);
+	err = mm_catch_up(mm);
 	if (!err)
 		err = check_args(c);
 	if (err)
@@ -314,7 +346,7 @@ static int64_t mremap_locked(struct mremap_call *c) REQUIRES(c->mm->space.lock)
 		if (c->old_len > c->mm->pol.task_size ||
 		    c->addr > c->mm->pol.task_size - c->old_len)
 			return -EINVAL;
-		err = mm_unmap(c->mm, c->addr + c->new_len, c->addr + c->old_len - 1);
+		err = mm_unmap(mm, c->addr + c->new_len, c->addr + c->old_len - 1);
 		return err ? err : (int64_t)c->addr;
 	}
 	if (c->new_len == c->old_len)

@@ -28,7 +28,7 @@ static uint64_t legacy_base(const struct vms_mm *mm)
 }
 
 /* Is [addr, addr + len) free, its distance to a growing region above included? */
-static bool hint_fits(struct vms_mm *mm, uint64_t addr, uint64_t len)
+static bool hint_fits(struct vms_mm *mm, uint64_t addr, uint64_t len) REQUIRES(mm->space.lock)
 {
 	struct map above;
 	uint64_t gap;
@@ -41,7 +41,7 @@ static bool hint_fits(struct vms_mm *mm, uint64_t addr, uint64_t len)
 	return addr + len <= above.start - gap;
 }
 
-static bool search_up(struct vms_mm *mm, const struct place *p, uint64_t len, uint64_t *addr)
+static bool search_up(struct vms_mm *mm, const struct place *p, uint64_t len, uint64_t *addr) REQUIRES(mm->space.lock)
 {
 	uint64_t lo, hi, hint;
 
@@ -63,7 +63,7 @@ static bool search_up(struct vms_mm *mm, const struct place *p, uint64_t len, ui
 }
 
 /* One try for `len` bytes, hint first. */
-static bool search(struct vms_mm *mm, const struct place *p, uint64_t len, uint64_t *addr)
+static bool search(struct vms_mm *mm, const struct place *p, uint64_t len, uint64_t *addr) REQUIRES(mm->space.lock)
 {
 	if (len > mm->pol.task_size)
 		return false;
@@ -81,7 +81,7 @@ static bool search(struct vms_mm *mm, const struct place *p, uint64_t len, uint6
 }
 
 /* The large-page rule. False: it does not apply, or there is no such gap. */
-static bool search_huge(struct vms_mm *mm, const struct place *p, uint64_t *addr)
+static bool search_huge(struct vms_mm *mm, const struct place *p, uint64_t *addr) REQUIRES(mm->space.lock)
 {
 	uint64_t size = mm->pol.huge_size, off = p->off, first_huge, shift;
 
@@ -114,6 +114,9 @@ int64_t mm_place(struct vms_mm *mm, const struct place *p)
 
 	if (p->len > mm->pol.task_size)
 		return -ENOMEM;
+	/* Linux takes such a fixed address for an error on its way and hands it out as one. */
+	if (p->fixed && addr > (uint64_t)-4096)
+		return (int64_t)addr;
 	if (!p->fixed && !search_huge(mm, p, &addr) && !search(mm, p, p->len, &addr))
 		return -ENOMEM;
 	if (addr > mm->pol.task_size - p->len)

@@ -78,6 +78,7 @@ static int protect_check(const struct protect *p, const struct map *part, int64_
 	struct map after = *part;
 	int64_t len = (int64_t)map_len(part);
 
+	mm_held(mm);
 	if (p->prot & ~part->ceiling)
 		return -EACCES;
 	if (part->flags & (MM_SEALED | MM_FIXED))
@@ -101,6 +102,7 @@ static int protect_apply(struct protect *p, uint64_t first, uint64_t last)
 	struct edit e;
 	int err;
 
+	mm_held(mm);
 	edit_init(&e, &mm->space);
 	err = edit_update(&e, first, last, change_prot, p);
 	if (!err)
@@ -131,6 +133,7 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 	struct map m;
 	int err = 0, err2 = 0;
 
+	mm_held(mm);
 	for (;;) {
 		struct map part;
 
@@ -161,12 +164,13 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 }
 
 static int protect_locked(struct protect *p, uint64_t first, uint64_t last, uint64_t grows)
-	REQUIRES(p->mm->space.lock)
 {
 	struct vms_mm *mm = p->mm;
 	struct map m;
-	int err = mm_catch_up(mm);
+	int err;
 
+	mm_held(mm);
+	err = mm_catch_up(mm);
 	if (err)
 		return err;
 	if (!space_find(&mm->space, first, &m) || m.start > last)

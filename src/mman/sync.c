@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static int sync_range(struct vms_mm *mm, uint64_t first, uint64_t last, int flags)
+static int sync_range(struct vms_mm *mm, uint64_t first, uint64_t last, int flags) REQUIRES(mm->space.lock)
 {
 	uint64_t addr = first;
 	int hole = 0, err;
@@ -63,7 +63,7 @@ int64_t vms_msync(struct vms_mm *mm, uint64_t addr, uint64_t len, int flags)
 
 /* Residency of [first, last] as far as it is mapped; *filled counts the guest pages. */
 static int residency(struct vms_mm *mm, uint64_t first, uint64_t last, unsigned char *vec,
-		     size_t *filled)
+		     size_t *filled) REQUIRES(mm->space.lock)
 {
 	uint64_t addr = first, page = mm_page(mm);
 	struct map m;
