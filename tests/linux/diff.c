@@ -36,9 +36,15 @@ void difference_free(struct difference *x)
 	memset(x, 0, sizeof(*x));
 }
 
-static bool answers_equal(const struct answer *a, const struct answer *b)
+static bool answers_equal(const struct diff *d, const struct op *op, const struct answer *a,
+			  const struct answer *b)
 {
-	return a->ret == b->ret && a->sig == b->sig && a->code == b->code && a->addr == b->addr;
+	/* A side without contents cannot know what a touch read. */
+	if (a->ret != b->ret && (op->kind != OP_TOUCH || d->contents)) {
+		return false;
+	}
+	return a->sig == b->sig && a->code == b->code && a->addr == b->addr &&
+	       a->invalid == b->invalid;
 }
 
 /* Compare what both did; 1 and *x at the first difference. */
@@ -47,7 +53,7 @@ static int compare(struct diff *d, const struct batch *b, size_t first, struct d
 	for (size_t i = 0; i < b->n; i++) {
 		const char *what = NULL;
 
-		if (!answers_equal(&b->answer[0][i], &b->answer[1][i])) {
+		if (!answers_equal(d, &b->op[i], &b->answer[0][i], &b->answer[1][i])) {
 			what = "answer";
 		} else if (!maps_equal(&b->maps[0][i], &b->maps[1][i])) {
 			what = "maps";
@@ -242,6 +248,9 @@ static int simplify(struct diff *d, struct script *s, struct difference *x)
 				    !(arg == 1 || (arg == 2 && s->op[i].kind == OP_MREMAP))) {
 					continue;
 				}
+				if (s->op[i].kind == OP_LIMIT && arg == 0) {
+					continue; /* another resource is no simpler one */
+				}
 				c.n = 0;
 				for (size_t j = 0; j < s->n; j++) {
 					script_add(&c, &s->op[j]);
@@ -302,7 +311,9 @@ void difference_print(FILE *f, const struct diff *d, const struct script *s,
 				x->addr, x->peek[k].value, x->peek[k].sig, x->peek[k].code);
 		} else {
 			answer_format(&s->op[x->step], &x->answer[k], line, sizeof(line));
-			fprintf(f, "# %s: %s\n", side[k]->name, line);
+			fprintf(f, "# %s: %s%s%s\n", side[k]->name, line,
+				x->answer[k].invalid ? ", and is damaged: " : "",
+				x->answer[k].invalid ? side[k]->why : "");
 		}
 	}
 	for (int k = 0; k < 2; k++) {

@@ -30,6 +30,7 @@ struct engine {
 	struct vms_mm *mm;
 	struct rlimit hard[4]; /* by position in `resources` */
 	unsigned char *vec;
+	bool damaged; /* its own check failed: nothing more is asked of it */
 };
 
 static const struct {
@@ -80,8 +81,11 @@ static int engine_reset(struct side *side)
 	struct vms_mmu *mmu;
 	int r;
 
-	vms_mm_destroy(e->mm);
+	if (!e->damaged) {
+		vms_mm_destroy(e->mm);
+	}
 	e->mm = NULL;
+	e->damaged = false;
 	fill_policy(e, &policy);
 	if (make_mmu(e, &mmu) != 0) {
 		return fail(e, "backend");
@@ -348,14 +352,16 @@ static int engine_run(struct side *side, const struct op *op, size_t n, struct a
 	struct engine *e = (struct engine *)side;
 
 	for (size_t i = 0; i < n; i++) {
+		if (e->damaged) {
+			/* It might not even return. */
+			answer[i] = (struct answer){.invalid = true};
+			continue;
+		}
 		perform(e, &op[i], &answer[i]);
 		if (vms_mm_check(e->mm) != 0) {
-			char line[256];
-
-			op_format(&op[i], e->like->mmap_base, line, sizeof(line));
-			snprintf(side->why, sizeof(side->why), "after '%s': %s", line,
-				 vms_last_error());
-			return -1;
+			answer[i].invalid = e->damaged = true;
+			snprintf(side->why, sizeof(side->why), "%s", vms_last_error());
+			continue;
 		}
 		if (maps != NULL && read_maps(e, &maps[i]) != 0) {
 			return -1;

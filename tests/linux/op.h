@@ -77,6 +77,7 @@ struct answer {
 	int64_t ret;
 	uint32_t sig, code; /* of a touch */
 	uint64_t addr;
+	bool invalid; /* afterwards the side's own check found it damaged: its why */
 };
 
 /* A list of operations that owns its memory. */
