@@ -82,7 +82,7 @@ void edit_init(struct edit *e, struct vms_space *s)
 	e->space = s;
 	e->done = false;
 	plan_init(&e->plan, s->world, &s->rules);
-	e->plan.list_seams = s->mmu->ops->caps & BACKEND_SEAMS;
+	e->plan.list_seams = s->mmu && (s->mmu->ops->caps & BACKEND_SEAMS);
 }
 
 int edit_unmap(struct edit *e, uint64_t first, uint64_t last)
@@ -121,21 +121,23 @@ static void sum_up(struct edit *e)
 int edit_prepare(struct edit *e)
 {
 	struct plan *p = &e->plan;
-	size_t splices = 0, n_new = 0;
+	size_t splices = 0, n_more = 0;
 	int err = plan_finish(p);
 
 	if (err)
 		return err;
 	for (size_t i = 0; i < p->n_win; i++) {
-		splices += p->win[i].old_n || p->win[i].cur_n;
-		n_new += p->win[i].cur_n;
+		const struct plan_window *w = &p->win[i];
+
+		splices += w->old_n || w->cur_n;
+		n_more += w->cur_n > w->old_n ? w->cur_n - w->old_n : 0;
 	}
 	/* What settle() may part again. A window whose run was empty may then have one. */
 	if (p->n_seam) {
 		splices = p->n_win;
-		n_new += 2 * p->n_seam;
+		n_more += p->n_seam;
 	}
-	err = tree_reserve(&e->space->tree, splices, n_new);
+	err = tree_reserve(&e->space->tree, splices, n_more);
 	if (err)
 		return err;
 	sum_up(e);

@@ -453,19 +453,19 @@ bool tree_gap_up(const struct tree *t, uint64_t lo, uint64_t hi, uint64_t len, u
 /* ---- reserving ---- */
 
 /*
- * What replacing may need beyond the nodes that it gives back. Packing k new slots needs k / KEYS
- * nodes, rounded up, more than it frees; these are the new slots of the next level; and the root
- * may split. Rounding up costs each splice at most one node a level.
+ * What replacing may need beyond the nodes that it gives back. A level that has k slots more than
+ * before needs k / KEYS nodes more, rounded up, and these are the slots more of the next level; the
+ * root may split. Rounding up costs each splice at most one node a level.
  */
-static size_t nodes_needed(const struct tree *t, size_t splices, size_t n_new)
+static size_t nodes_needed(const struct tree *t, size_t splices, size_t n_more)
 {
-	size_t levels = t->height + splices, need = 0, more = n_new;
+	size_t levels = t->height + splices, need = 0, more = n_more;
 
-	if (n_new == 0)
+	if (n_more == 0)
 		return 0;
-	if (t->height <= 1 && t->n + n_new <= KEYS)
+	if (t->height <= 1 && t->n + n_more <= KEYS)
 		return t->root == NULL;
-	if (splices == 1 && n_new <= KEYS && t->root)
+	if (splices == 1 && n_more <= KEYS && t->root)
 		return levels;
 	for (size_t level = 0; level <= levels || more > 2 * splices; level++) {
 		more = more / KEYS + splices;
@@ -474,9 +474,9 @@ static size_t nodes_needed(const struct tree *t, size_t splices, size_t n_new)
 	return need + 1;
 }
 
-int tree_reserve(struct tree *t, size_t splices, size_t n_new)
+int tree_reserve(struct tree *t, size_t splices, size_t n_more)
 {
-	size_t need = splices ? nodes_needed(t, splices, n_new) : 0;
+	size_t need = nodes_needed(t, splices, n_more);
 
 	while (t->n_spare < need) {
 		struct tree_node *node = node_alloc(t);

@@ -42,10 +42,10 @@ bool tree_find_below(const struct tree *t, uint64_t addr, struct map *out);
 size_t tree_copy(const struct tree *t, uint64_t first, uint64_t last, struct map *out, size_t room);
 
 /*
- * Put aside the nodes that `splices` calls of tree_replace with together n_new mappings may need.
- * 0 or -ENOMEM.
+ * Put aside the nodes that `splices` calls of tree_replace may need if each puts in at most as
+ * many mappings as it takes out, but for n_more in all. 0 or -ENOMEM.
  */
-int tree_reserve(struct tree *t, size_t splices, size_t n_new);
+int tree_reserve(struct tree *t, size_t splices, size_t n_more);
 /*
  * Replace the mappings inside [first, last] by `in`, sorted, disjoint and inside [first, last].
  * No mapping may cross a bound. Reserved before; cannot fail. O(log n + mappings in and out).
