@@ -140,6 +140,7 @@ int cmd_run(int argc, char **argv)
 	enum { OPT_ARGV0 = 256, OPT_PAGE_SIZE };
 	static const struct option options[] = {
 		{"argv0", required_argument, NULL, OPT_ARGV0},
+		{"page-size", required_argument, NULL, OPT_PAGE_SIZE},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};

@@ -74,6 +74,7 @@ struct ksigaction {
 /* The descriptors we own. */
 enum guest_fd {
 	FD_SELF,  /* our program, O_PATH */
+	FD_MAPS,  /* /proc/self/maps of the host, for the engine */
 	FD_TRACE, /* the trace file */
 	GUEST_FDS
 };

@@ -161,11 +161,14 @@ int layout_vdso(uint64_t *vdso)
 		return 0;
 	/* The parts stay as they are to each other: the code reaches its data relative to itself.
 	 */
-	int64_t to = guest_mem->mmap(0, high - low, PROT_NONE,
+	uint64_t mask = guest.opts.page_size - 1, whole = (high - low + mask) & ~mask;
+	int64_t to = guest_mem->mmap(0, whole, PROT_NONE,
 				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1ull, 0);
 	if (to < 0)
 		return (int)to;
-	guest_mem->munmap((uint64_t)to, high - low);
+	guest_mem->munmap((uint64_t)to, whole);
+	bool fits = true;
+
 	for (int i = 0; i < nparts; i++) {
 		uint64_t len = parts[i].end - parts[i].start;
 		uint64_t at = (uint64_t)to + (parts[i].start - low);
@@ -174,11 +177,20 @@ int layout_vdso(uint64_t *vdso)
 
 		if (ret < 0)
 			return (int)ret;
-		ret = guest_mem->foreign(at, len, parts[i].prot, parts[i].name);
-		if (ret < 0)
-			return (int)ret;
+		parts[i].start = at;
+		parts[i].end = at + len;
+		fits = fits && ((at | len) & (guest.opts.page_size - 1)) == 0;
 		if (strcmp(parts[i].name, "[vdso]") == 0)
 			*vdso = at;
+	}
+	/* Parts that are no whole pages of the guest's are one to it. */
+	if (!fits)
+		return guest_mem->foreign((uint64_t)to, whole, PROT_READ | PROT_EXEC, "[vdso]");
+	for (int i = 0; i < nparts; i++) {
+		int ret = guest_mem->foreign(parts[i].start, parts[i].end - parts[i].start,
+					     parts[i].prot, parts[i].name);
+		if (ret < 0)
+			return ret;
 	}
 	return 0;
 }

@@ -12,7 +12,7 @@
 
 struct guest_mem_region {
 	uint64_t start, end;
-	char line[512]; /* as in /proc/self/maps, newline included */
+	char line[PATH_MAX + 128]; /* as in /proc/self/maps, newline included */
 };
 
 struct guest_mem_ops {
@@ -41,7 +41,7 @@ struct guest_mem_ops {
 	void (*set_stack)(uint64_t addr);
 	void (*set_limit)(int resource, uint64_t soft, uint64_t hard);
 
-	void (*fork_begin)(void);
+	int (*fork_begin)(void); /* 0, or a negative errno: then do not fork */
 	void (*fork_parent)(void);
 	void (*fork_child)(void);
 

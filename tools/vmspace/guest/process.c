@@ -49,8 +49,13 @@ static void spawn(struct call *c, uint64_t flags, uint64_t stack)
 	memcpy(r->regs, c->g, sizeof(r->regs));
 	r->child_sp = stack != 0 ? stack : (uint64_t)c->g[REG_RSP];
 	r->proc = guest.proc;
-	if (!r->shared)
-		guest_mem->fork_begin();
+	int err = r->shared ? 0 : guest_mem->fork_begin();
+
+	if (err != 0) {
+		depth--;
+		call_done(c, -ENOMEM);
+		return;
+	}
 	*uc_mask(c->uc) = ~SIGBIT(SIGSYS);
 	c->g[REG_RIP] = (greg_t)guest_stub_clone;
 	c->g[REG_RAX] = c->nr;

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+/*
+ * mem_engine.c: the guest's memory calls, answered by the library: a struct vms_mm over the host
+ * backend with real holes, whose window is everything below our own range.
+ *
+ * The library reaches the host through a world of ours, which differs from the ordinary one where
+ * a guest lives in the same process:
+ *
+ *	mmap without an address	gets one in our range, so that nothing of the library's ever stands
+ *				in the guest's way, and the kernel never chooses
+ *	region			asks a /proc/self/maps that is kept open, among our descriptors
+ *
+ * Invariants
+ *	E1 What the engine says is mapped is what the host has mapped below GUEST_TASK.
+ *	E2 The engine's lock is free whenever guest code runs, except from fork_begin to the end of
+ *	   the fork, during which nothing else can run.
+ */
+#include "mem.h"
+
+#include "base/world.h"
+#include "vmspace/mman.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#define SCRATCH	      (GUEST_TASK + (UINT64_C(32) << 30)) /* above the parked vdso, below our stack */
+#define SCRATCH_END   (GUEST_TASK + (UINT64_C(44) << 30))
+#define RESERVE	      128u /* regions of the host's limit that are kept for ourselves */
+#define STACK_RND     (UINT64_C(16) << 30)
+#define STACK_GUARD   256u /* pages */
+#define GAP_LEAST     (UINT64_C(128) << 20)
+#define MMAP_RND_BITS 28
+#define VEC	      65536u
+
+static struct vms_mm *mm;
+
+/* ---- the world ---- */
+
+static uint64_t scratch = SCRATCH;
+
+/* A free place in our range: one after the other, around again at the end. */
+static int64_t engine_mmap(const struct world *w, uint64_t addr, uint64_t len, int prot, int flags,
+			   int fd, uint64_t off)
+{
+	if (addr != 0 || (flags & MAP_FIXED) != 0)
+		return raw6(SYS_mmap, addr, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)fd,
+			    off);
+	if (len > SCRATCH_END - SCRATCH) /* larger than our range: a hole of the guest's, for now */
+		return raw6(SYS_mmap, 0, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)fd, off);
+	for (int tries = 0; tries < 64; tries++) {
+		if (len > SCRATCH_END - scratch)
+			scratch = SCRATCH;
+		uint64_t at = scratch;
+
+		scratch += (len + (UINT64_C(2) << 20) - 1) & ~((UINT64_C(2) << 20) - 1);
+		int64_t got = raw6(SYS_mmap, at, len, (uint64_t)prot,
+				   (uint64_t)(flags | MAP_FIXED_NOREPLACE), (uint64_t)fd, off);
+		if (got != -EEXIST)
+			return got;
+	}
+	return -ENOMEM;
+}
+
+#ifndef PROCMAP_QUERY
+struct procmap_query {
+	uint64_t size, query_flags, query_addr;
+	uint64_t vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
+	uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
+	uint64_t vma_name_addr, build_id_addr;
+};
+#define PROCMAP_QUERY _IOWR('f', 17, struct procmap_query)
+#endif
+
+static int engine_region(const struct world *w, uint64_t addr, uint64_t *start, uint64_t *end)
+{
+	struct procmap_query q = {.size = sizeof(q), .query_addr = addr};
+
+	if (guest.proc.fd[FD_MAPS] < 0) {
+		fdguard_room_begin();
+		int fd = (int)raw3(SYS_open, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+
+		fdguard_room_end();
+		if (fd < 0 || fdguard_adopt(FD_MAPS, fd) < 0)
+			return world_host.region(&world_host, addr, start, end);
+	}
+	int64_t ret = raw3(SYS_ioctl, guest.proc.fd[FD_MAPS], PROCMAP_QUERY, &q);
+
+	if (ret < 0)
+		return (int)ret;
+	*start = q.vma_start;
+	*end = q.vma_end;
+	return 0;
+}
+
+static struct world world;
+
+/* ---- start ---- */
+
+static uint64_t place_base(bool bottom_up, uint64_t stack_limit, uint64_t page)
+{
+	uint64_t gap = stack_limit, least = GAP_LEAST, most = GUEST_TASK / 6 * 5;
+	uint64_t pad = (layout_randomize() ? STACK_RND : 0) + STACK_GUARD * HOST_PAGE;
+	uint64_t rnd = layout_random(UINT64_C(1) << MMAP_RND_BITS) * HOST_PAGE;
+
+	if (bottom_up)
+		return (GUEST_TASK / 3 + rnd + page - 1) & ~(page - 1);
+	if (gap < UINT64_MAX - pad)
+		gap += pad;
+	if (gap < least)
+		gap = least;
+	if (gap > most)
+		gap = most;
+	return (GUEST_TASK - gap - rnd) & ~(page - 1);
+}
+
+static int engine_start(const struct guest_opts *opts, const char **reason)
+{
+	struct vms_mmu_host_params params = {
+		.size = sizeof(params),
+		.flags = VMS_MMU_REAL_HOLES,
+		.hi = GUEST_TASK,
+		.page_size = opts->page_size,
+	};
+	struct vms_mm_policy pol;
+	struct vms_mmu *mmu;
+
+	world = world_host;
+	world.mmap = engine_mmap;
+	world.region = engine_region;
+	world_default = &world;
+	vms_mm_policy_host(&pol);
+	pol.flags |= VMS_MM_KEEP_NO_FD;
+	pol.page_size = opts->page_size;
+	pol.task_size = GUEST_TASK;
+	pol.min_addr = (pol.min_addr + pol.page_size - 1) & ~(pol.page_size - 1);
+	pol.stack_gap = STACK_GUARD * HOST_PAGE;
+	pol.mmap_base = place_base((pol.flags & VMS_MM_BOTTOM_UP) != 0,
+				   pol.limit[VMS_MM_LIMIT_STACK].soft, pol.page_size);
+	if (pol.max_map_count > 2 * RESERVE)
+		pol.max_map_count -= RESERVE;
+	*reason = vms_last_error();
+	int ret = vms_mmu_host(&params, &mmu);
+
+	if (ret == 0)
+		ret = vms_mm_create(&pol, mmu, &mm);
+	if (ret != 0)
+		*reason = vms_last_error();
+	return ret;
+}
+
+/* ---- calls ---- */
+
+static int64_t engine_call_mmap(uint64_t addr, uint64_t len, uint64_t prot, uint64_t flags,
+				uint64_t fd, uint64_t off)
+{
+	return vms_mmap(mm, addr, len, prot, flags, (int)fd, off);
+}
+
+static int64_t engine_munmap(uint64_t addr, uint64_t len)
+{
+	return vms_munmap(mm, addr, len);
+}
+
+static int64_t engine_mprotect(uint64_t addr, uint64_t len, uint64_t prot)
+{
+	return vms_mprotect(mm, addr, len, prot);
+}
+
+static int64_t engine_mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, uint64_t flags,
+			     uint64_t new_addr)
+{
+	return vms_mremap(mm, addr, old_len, new_len, flags, new_addr);
+}
+
+static int64_t engine_brk(uint64_t brk)
+{
+	return vms_brk(mm, brk);
+}
+
+static int64_t engine_madvise(uint64_t addr, uint64_t len, int advice)
+{
+	return vms_madvise(mm, addr, len, advice);
+}
+
+static int64_t engine_msync(uint64_t addr, uint64_t len, int flags)
+{
+	return vms_msync(mm, addr, len, flags);
+}
+
+/* In pieces, as far as the vector can be written. */
+static int64_t engine_mincore(uint64_t addr, uint64_t len, uint64_t vec)
+{
+	static unsigned char piece[VEC];
+	uint64_t page = guest.opts.page_size;
+
+	if ((addr & (page - 1)) != 0)
+		return -EINVAL;
+	if (addr >= HOST_TASK || len > HOST_TASK - addr)
+		return -ENOMEM;
+	do {
+		uint64_t n = len > VEC * page ? VEC * page : len;
+		size_t filled = 0;
+		int64_t ret = vms_mincore(mm, addr, n, piece, &filled);
+
+		if (user_write(vec, piece, filled) != 0)
+			return -EFAULT;
+		if (ret < 0)
+			return ret;
+		vec += filled;
+		addr += n;
+		len -= n;
+	} while (len > 0);
+	return 0;
+}
+
+static int64_t engine_mlock2(uint64_t addr, uint64_t len, int flags)
+{
+	return flags == 0 ? vms_mlock(mm, addr, len) : vms_mlock2(mm, addr, len, flags);
+}
+
+static int64_t engine_munlock(uint64_t addr, uint64_t len)
+{
+	return vms_munlock(mm, addr, len);
+}
+
+static int64_t engine_mlockall(int flags)
+{
+	return vms_mlockall(mm, flags);
+}
+
+static int64_t engine_munlockall(void)
+{
+	return vms_munlockall(mm);
+}
+
+static int64_t engine_mseal(uint64_t addr, uint64_t len, uint64_t flags)
+{
+	return vms_mseal(mm, addr, len, flags);
+}
+
+static int64_t engine_remap(uint64_t addr, uint64_t len, uint64_t prot, uint64_t pgoff,
+			    uint64_t flags)
+{
+	say_once("remap_file_pages is not supported: ENOSYS");
+	return -ENOSYS;
+}
+
+static int engine_foreign(uint64_t addr, uint64_t len, unsigned prot, const char *name)
+{
+	return vms_mm_foreign(mm, addr, len, prot, VMS_MM_FOREIGN_WHOLE, name);
+}
+
+static int engine_set_brk(uint64_t start)
+{
+	return vms_mm_set_brk(mm, start);
+}
+
+static void engine_set_stack(uint64_t addr)
+{
+	vms_mm_set_stack(mm, addr);
+}
+
+static void engine_set_limit(int resource, uint64_t soft, uint64_t hard)
+{
+	struct vms_mm_limit l = {soft == RLIM_INFINITY ? VMS_LIMIT_INFINITY : soft,
+				 hard == RLIM_INFINITY ? VMS_LIMIT_INFINITY : hard};
+
+	switch (resource) {
+	case RLIMIT_AS:
+		vms_mm_set_limit(mm, VMS_MM_LIMIT_AS, l);
+		break;
+	case RLIMIT_DATA:
+		vms_mm_set_limit(mm, VMS_MM_LIMIT_DATA, l);
+		break;
+	case RLIMIT_STACK:
+		vms_mm_set_limit(mm, VMS_MM_LIMIT_STACK, l);
+		break;
+	case RLIMIT_MEMLOCK:
+		vms_mm_set_limit(mm, VMS_MM_LIMIT_MEMLOCK, l);
+		break;
+	}
+}
+
+static int engine_fork_begin(void)
+{
+	return vms_mm_fork_begin(mm);
+}
+
+static void engine_fork_parent(void)
+{
+	vms_mm_fork_parent(mm);
+}
+
+static void engine_fork_child(void)
+{
+	fdguard_drop(FD_MAPS); /* it shows the parent's */
+	vms_mm_fork_child(mm);
+}
+
+static bool engine_next(uint64_t *cursor, struct guest_mem_region *r)
+{
+	static struct vms_mm_region region = {.size = sizeof(region)};
+	uint64_t at = *cursor;
+
+	if (vms_mm_next(mm, &at, &region) != 0)
+		return false;
+	r->start = region.start;
+	r->end = region.end;
+	if (vms_mm_maps_line(mm, cursor, r->line, sizeof(r->line)) <= 0)
+		return false;
+	return true;
+}
+
+static const struct guest_mem_ops engine = {
+	.start = engine_start,
+	.mmap = engine_call_mmap,
+	.munmap = engine_munmap,
+	.mprotect = engine_mprotect,
+	.mremap = engine_mremap,
+	.brk = engine_brk,
+	.madvise = engine_madvise,
+	.msync = engine_msync,
+	.mincore = engine_mincore,
+	.mlock2 = engine_mlock2,
+	.munlock = engine_munlock,
+	.mlockall = engine_mlockall,
+	.munlockall = engine_munlockall,
+	.mseal = engine_mseal,
+	.remap_file_pages = engine_remap,
+	.foreign = engine_foreign,
+	.set_brk = engine_set_brk,
+	.set_stack = engine_set_stack,
+	.set_limit = engine_set_limit,
+	.fork_begin = engine_fork_begin,
+	.fork_parent = engine_fork_parent,
+	.fork_child = engine_fork_child,
+	.next = engine_next,
+};
+const struct guest_mem_ops *const guest_mem = &engine;
