@@ -11,6 +11,10 @@
  * old pages they give the new ones, and none could be left out), gap search in both directions
  * against a walk over the pages, finds, and the validators of plan, tree and space.
  *
+ *
+ * In every other round the space has a host that keeps some of its regions apart, whatever we
+ * merge: those seams must stand afterwards, and the host must be asked of each that mattered.
+ *
  *	model-space [--steps N] [--seed S] [--pages P]
  */
 #include <inttypes.h>
@@ -19,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmu/backend.h"
 #include "object/object.h"
 #include "space/space.h"
 
@@ -245,6 +250,38 @@ static void model_merge(uint64_t keep_from, uint64_t keep_to)
 			model[k].map.ident = l.ident;
 			model[k].map.inherited = l.inherited;
 		}
+	}
+}
+
+/* ---- a host that has its own opinion of regions ---- */
+
+static bool asked[MAX_PAGES], apart[MAX_PAGES];
+static uint64_t n_apart;
+
+static bool host_seam(struct vms_mmu *mmu, uint64_t addr)
+{
+	uint64_t i = (addr - base) / PAGE;
+
+	asked[i] = true;
+	apart[i] = rnd(3) == 0;
+	n_apart += apart[i];
+	return apart[i];
+}
+
+static const struct backend_ops host_ops = {.caps = BACKEND_SEAMS, .seam = host_seam};
+static struct vms_mmu host = {.ops = &host_ops};
+
+/* What the host kept apart is apart. A merge of what stood side by side must have been asked of. */
+static void model_part(void)
+{
+	for (uint64_t i = 1; i < n_pages; i++) {
+		bool merged = model[i].used && model[i - 1].used && !model[i].first;
+
+		if (space.mmu && merged && before[i].used && before[i - 1].used && before[i].first &&
+		    !model[i].fresh && !model[i - 1].fresh && !asked[i])
+			die("the host was not asked of the seam at page %" PRIu64, i);
+		if (apart[i])
+			model[i].first = true;
 	}
 }
 
@@ -547,11 +584,16 @@ static void one_step(void) REQUIRES(space.lock)
 	} else {
 		struct map_counts after = e.after;
 
+		memset(asked, 0, sizeof(asked));
+		memset(apart, 0, sizeof(apart));
+		n_apart = 0;
 		edit_commit(&e);
 		edit_abort(&e); /* allowed, and nothing */
+		after.n += n_apart;
 		if (memcmp(&after, &space.counts, sizeof(after)))
 			die("the counts are not what prepare said");
 		model_merge(keep_from, keep_to);
+		model_part();
 	}
 	check_valid(space_validate(&space));
 	check_list();
@@ -571,7 +613,9 @@ static void round_of(uint64_t steps, uint64_t where, uint64_t pages)
 	for (unsigned k = 1; k < OBJECTS; k++)
 		if (object_create(&counting, OBJECT_ANON, NULL, &object[k]))
 			die("no object");
-	if (space_init(&space, &counting, &rules, NULL, base, base + n_pages * PAGE - 1, PAGE))
+	atomic_store(&host.refs, 2); /* ours and the space's: it is never destroyed */
+	if (space_init(&space, &counting, &rules, rnd(2) ? &host : NULL, base,
+		       base + n_pages * PAGE - 1, PAGE))
 		die("no space");
 	lock_take(&space.lock);
 	for (uint64_t end = step + steps; step < end; step++)
