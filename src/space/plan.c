@@ -224,7 +224,7 @@ static int load(struct plan *p, const struct plan_source *src, uint64_t first, u
 
 	if (i < p->n_win && p->win[i].first <= a && b <= p->win[i].last)
 		return 0;
-	if (!RESERVE(p, win, win_room, p->n_win + 1))
+	if ((i == p->n_win || b < p->win[i].first) && !RESERVE(p, win, win_room, p->n_win + 1))
 		return -ENOMEM;
 
 	for (j = i; j < p->n_win && p->win[j].first <= b; j++) {
@@ -274,7 +274,10 @@ static size_t cut(struct plan *p, uint64_t addr)
 	return i + 1;
 }
 
-/* Load and cut: the pieces inside [first, last] are cur[*i, *j). Room for one more is left. */
+/*
+ * Load and cut: the pieces inside [first, last] are cur[*i, *j). If there are none there was no
+ * cut, so there is room for one then.
+ */
 static int open_range(struct plan *p, const struct plan_source *src, uint64_t first, uint64_t last,
 		      size_t *i, size_t *j)
 {
@@ -282,7 +285,7 @@ static int open_range(struct plan *p, const struct plan_source *src, uint64_t fi
 
 	if (err)
 		return err;
-	if (!RESERVE(p, cur, room, p->n + 3))
+	if (!RESERVE(p, cur, room, p->n + 2))
 		return -ENOMEM;
 	*i = cut(p, first);
 	*j = last == UINT64_MAX ? p->n : cut(p, last + 1);

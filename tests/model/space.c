@@ -277,8 +277,8 @@ static void model_part(void)
 	for (uint64_t i = 1; i < n_pages; i++) {
 		bool merged = model[i].used && model[i - 1].used && !model[i].first;
 
-		if (space.mmu && merged && before[i].used && before[i - 1].used && before[i].first &&
-		    !model[i].fresh && !model[i - 1].fresh && !asked[i])
+		if (space.mmu && merged && before[i].used && before[i - 1].used &&
+		    before[i].first && !model[i].fresh && !model[i - 1].fresh && !asked[i])
 			die("the host was not asked of the seam at page %" PRIu64, i);
 		if (apart[i])
 			model[i].first = true;
