@@ -21,6 +21,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+/* The guest's flags are x86-64's; the host's headers may be another machine's, or older. */
+#ifndef MAP_32BIT
+#define MAP_32BIT 0x40
+#endif
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08
 #endif
@@ -74,8 +78,8 @@ static int decode(struct mmap_call *c)
 		c->flags |= MAP_FIXED;
 	if (!(c->flags & MAP_FIXED)) {
 		c->addr = align_down(c->addr, page);
-		if (c->addr != 0 && c->addr < c->mm->pol.min_addr)
-			c->addr = c->mm->pol.min_addr;
+		if (c->addr != 0 && c->addr < mm_lowest(c->mm))
+			c->addr = mm_lowest(c->mm);
 	}
 	c->len = align_up(c->len, page);
 	if (c->len == 0)
@@ -260,16 +264,19 @@ static int limits(struct mmap_call *c)
 	mapped = mm_bytes(mm, c->map.start, c->map.last, 0);
 	charged = mm_bytes(mm, c->map.start, c->map.last, MM_ACCOUNT);
 	if (!mm_may_expand(mm, &c->map, (int64_t)(c->len - mapped)))
-		return -ENOMEM;
+		err = -ENOMEM;
 	if ((c->map.prot & VMS_PROT_WRITE) && !(c->map.flags & (MM_SHARED | MM_NORESERVE))) {
 		if (c->len > charged && !mm_commit_fits(mm, c->len - charged))
-			return -ENOMEM;
+			err = -ENOMEM;
 		c->map.flags |= MM_ACCOUNT;
 	} else if ((c->flags & MAP_ANONYMOUS) && (c->map.flags & MM_SHARED) &&
 		   !(c->map.flags & MM_NORESERVE) && !mm_commit_fits(mm, c->len)) {
-		return -ENOMEM; /* shared memory is charged by its own file */
+		err = -ENOMEM; /* shared memory is charged by its own file */
 	}
-	return 0;
+	/* What it would have replaced stays, but in parts. */
+	if (err)
+		mm_part(mm, c->map.start, c->map.last);
+	return err;
 }
 
 static int map_in_host(struct mmap_call *c)
