@@ -112,9 +112,8 @@ struct vms_mmu *vms_mmu_ref(struct vms_mmu *mmu)
 
 void vms_mmu_unref(struct vms_mmu *mmu)
 {
-	/* Release pairs with the acquire below: the last one out sees what the others did. */
-	if (!mmu || atomic_fetch_sub_explicit(&mmu->refs, 1, memory_order_release) != 1)
+	/* Release pairs with the last one's acquire: it sees what the others did. */
+	if (!mmu || atomic_fetch_sub_explicit(&mmu->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	atomic_thread_fence(memory_order_acquire);
 	mmu->ops->destroy(mmu);
 }

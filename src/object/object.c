@@ -132,10 +132,9 @@ void object_unref(struct vms_object *obj)
 {
 	const struct world *w;
 
-	/* Release pairs with the acquire below: the last one out sees what the others did. */
-	if (!obj || atomic_fetch_sub_explicit(&obj->refs, 1, memory_order_release) != 1)
+	/* Release pairs with the last one's acquire: it sees what the others did. */
+	if (!obj || atomic_fetch_sub_explicit(&obj->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	atomic_thread_fence(memory_order_acquire);
 	w = obj->world;
 	TRACE(object_free, (uintptr_t)obj, obj->kind, obj->ino);
 	if (obj->list)
