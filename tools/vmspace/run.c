@@ -34,6 +34,10 @@ static void usage(FILE *out)
 	      "starts run under vmspace too.\n"
 	      "\n"
 	      "  --page-size SIZE  the guest's pages: 4k (the default), 16k, 64k\n"
+	      "  --trace FILE      write every memory call with its answer; one file a process:\n"
+	      "                    FILE, and FILE.PID for those that the program makes\n"
+	      "  --maps            at the end, the maps as text and as a picture\n"
+	      "  --stats           at the end, how many calls and what they made\n"
 	      "  --argv0 NAME      what the program is told as its own name\n"
 	      "  --help            this text\n"
 	      "\n"
@@ -122,6 +126,18 @@ static int parse_page_size(const char *text, uint64_t *size)
 	return 0;
 }
 
+/* The program may change its directory; the trace stays where it was meant. */
+static const char *absolute(const char *name)
+{
+	static char path[2 * PATH_MAX];
+	char here[PATH_MAX];
+
+	if (name[0] == '/' || getcwd(here, sizeof(here)) == NULL)
+		return name;
+	snprintf(path, sizeof(path), "%s/%s", here, name);
+	return path;
+}
+
 /* The image that another one of ours left for us. */
 static int resume(int argc, char **argv)
 {
@@ -137,16 +153,19 @@ static int resume(int argc, char **argv)
 
 int cmd_run(int argc, char **argv)
 {
-	enum { OPT_ARGV0 = 256, OPT_PAGE_SIZE };
+	enum { OPT_ARGV0 = 256, OPT_PAGE_SIZE, OPT_TRACE, OPT_MAPS, OPT_STATS };
 	static const struct option options[] = {
 		{"argv0", required_argument, NULL, OPT_ARGV0},
 		{"page-size", required_argument, NULL, OPT_PAGE_SIZE},
+		{"trace", required_argument, NULL, OPT_TRACE},
+		{"maps", no_argument, NULL, OPT_MAPS},
+		{"stats", no_argument, NULL, OPT_STATS},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	static char path[PATH_MAX];
 	static struct program p;
-	struct handover h = {.opts.page_size = HOST_PAGE};
+	struct handover h = {.opts.page_size = HOST_PAGE, .fresh = true};
 	struct start s = {.envp = environ};
 	const char *argv0 = NULL;
 	int opt, ret;
@@ -169,6 +188,15 @@ int cmd_run(int argc, char **argv)
 				break;
 			say("page size '%s' is no power of two from 4k to 1024k", optarg);
 			return STATUS_USAGE;
+		case OPT_TRACE:
+			h.opts.trace = absolute(optarg);
+			break;
+		case OPT_MAPS:
+			h.opts.maps = true;
+			break;
+		case OPT_STATS:
+			h.opts.stats = true;
+			break;
 		default:
 			usage(stderr);
 			return STATUS_USAGE;

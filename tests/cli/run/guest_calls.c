@@ -299,7 +299,7 @@ static void case_segv(void)
 	if (sigsetjmp(jump, 1) == 0)
 		*(volatile int *)32 = 1;
 	printf("on it: alt %d\n", (int)on_alt);
-	struct rlimit r = { 1 << 20, RLIM_INFINITY };
+	struct rlimit r = { 4 << 20, RLIM_INFINITY };
 
 	setrlimit(RLIMIT_STACK, &r);
 	if (sigsetjmp(jump, 1) == 0)
@@ -936,7 +936,7 @@ static void case_memory(void)
 	printf("unaligned %d errno %d\n", r, errno);
 	r = mprotect((void *)0x10000, 4096, PROT_READ);
 	printf("hole %d errno %d\n", r, errno);
-	printf("tls %d page %ld\n", tls, sysconf(_SC_PAGESIZE));
+	printf("tls %d page %d\n", tls, sysconf(_SC_PAGESIZE) == (long)getauxval(AT_PAGESZ));
 	volatile char *deep = __builtin_alloca(4 << 20);
 
 	deep[0] = 3;

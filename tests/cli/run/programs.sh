@@ -159,6 +159,65 @@ refusals)
 	check 2 'page size' --page-size 1k /bin/true
 	check 2 'page size' --page-size '' /bin/true
 	;;
+page-size)
+	need gcc
+	printf '#include <stdio.h>\n#include <unistd.h>\nint main(void){printf("%%ld\\n",sysconf(_SC_PAGESIZE));}\n' >a.c
+	gcc -static -Wl,-z,max-page-size=65536 -o large a.c || exit 77
+	gcc -static -Wl,-z,max-page-size=4096 -o small a.c || exit 99
+	for size in 4096 16384 65536; do
+		[ "$("$vmspace" run --page-size $size ./large)" = $size ] || exit 1
+	done
+	[ "$("$vmspace" run --page-size 64k ./large)" = 65536 ] || exit 1
+	"$vmspace" run --page-size 16k ./small >out 2>err
+	[ $? = 126 ] || exit 1
+	grep 'small: segments [0-9]* (r--.*(r-x.*share a page of 16 KiB.*max-page-size=65536' err ||
+		{ cat err; exit 1; }
+	# The option goes over to programs that the program starts, the check too.
+	cat >b.c <<-'EOF'
+		#include <errno.h>
+		#include <stdio.h>
+		#include <sys/mman.h>
+		#include <fcntl.h>
+		#include <unistd.h>
+		int main(int argc, char **argv)
+		{
+			int fd = open("./small", O_RDONLY);
+			void *p = mmap(0, 65536, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+			printf("%d %d\n", p == MAP_FAILED, errno);
+			fflush(stdout);
+			return execl("./large", "large", (char *)0);
+		}
+	EOF
+	gcc -static -Wl,-z,max-page-size=65536 -o b b.c || exit 99
+	"$vmspace" run --page-size 16k ./b >out 2>err || exit 1
+	printf '1 22\n16384\n' | cmp - out || exit 1
+	grep -q 'small: segments' err || exit 1
+	;;
+trace)
+	need perl
+	"$vmspace" run --trace tr perl -e '$x = "a" x 5000000; system("/bin/true"); print length $x, "\n"' >out ||
+		exit 1
+	[ "$(cat out)" = 5000000 ] || exit 1
+	[ "$(ls tr tr.[0-9]* | wc -l)" = 2 ] || { ls; exit 1; }
+	for f in tr tr.*; do
+		# Whole lines of the format only; calls; two blocks at least.
+		! grep -vE '^(# .*|M [0-9a-f]+-[0-9a-f]+ [r-][w-][x-][ps] [0-9a-f]+ (file|-|\[.*\])|E|C [a-z0-9_]+( [0-9a-f]+){6} = (-[0-9]+|[0-9a-f]+))$' $f ||
+			exit 1
+		[ "$(grep -c '^C mmap' $f)" -ge 5 ] && [ "$(grep -c '^E$' $f)" -ge 2 ] || exit 1
+	done
+	grep -q '^# true' tr.* || exit 1
+	for f in tr tr.*; do
+		"$vmspace" --help | grep -q '^ *replay ' || break
+		"$vmspace" replay $f >log 2>&1 || { cat log; exit 1; }
+	done
+	;;
+report)
+	"$vmspace" run --maps --stats /bin/echo hi >out 2>err || exit 1
+	[ "$(cat out)" = hi ] || exit 1
+	grep -q '\[stack\]$' err && grep -q 'free$' err &&
+		grep -qE 'system calls in [0-9.]+ s, [0-9]+ of them for memory: mmap [0-9]+' err &&
+		grep -qE '[0-9]+ regions, .* edits' err || { cat err; exit 1; }
+	;;
 python-mmap)
 	python_suite test_mmap
 	;;

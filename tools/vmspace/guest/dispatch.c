@@ -37,12 +37,11 @@ static void sys_prctl(struct call *c);
 static void sys_seccomp(struct call *c);
 static void sys_arch_prctl(struct call *c);
 
-#define LAST_CALL 480
 #define FD(nr)	  [nr] = {NULL, 1}
 #define FD2(nr)	  [nr] = {NULL, 3}
 #define FN(nr, f) [nr] = {f, 0}
 
-static const struct entry table[LAST_CALL] = {
+static const struct entry table[GUEST_CALLS] = {
 	/* memory */
 	[SYS_mmap] = {sys_mmap, 1 << 4},
 	FN(SYS_munmap, sys_munmap),
@@ -293,9 +292,9 @@ void *guest_sigsys(int sig, siginfo_t *info, void *ucontext)
 		process_child(&c);
 	} else if (info->si_arch != AUDIT_ARCH_X86_64) {
 		wrong_arch(&c);
-	} else if (c.nr < 0 || c.nr >= LAST_CALL) {
+	} else if (c.nr < 0 || c.nr >= GUEST_CALLS) {
 		call_pass(&c);
-	} else if (!fdguard_refuses(&c, table[c.nr].fds)) {
+	} else if (guest.count[c.nr]++, !fdguard_refuses(&c, table[c.nr].fds)) {
 		if (table[c.nr].fn != NULL)
 			table[c.nr].fn(&c);
 		else

@@ -206,20 +206,20 @@ int program_find(int dirfd, const char *path, int flags, struct program *p)
 
 static void handover_format(char *text, size_t size, const struct handover *h)
 {
-	snprintf(text, size, HANDOVER_OPTION "%d,%llx,%d,%d,%llx,%d,%d,%s", h->exe_fd,
+	snprintf(text, size, HANDOVER_OPTION "%d,%llx,%d,%d,%llx,%d,%d,%d,%d,%s", h->exe_fd,
 		 (unsigned long long)h->mask, h->sys_masked, h->sys_ignored,
-		 (unsigned long long)h->opts.page_size, h->opts.maps, h->opts.stats,
-		 h->opts.trace != NULL ? h->opts.trace : "");
+		 (unsigned long long)h->opts.page_size, h->opts.maps, h->opts.stats, h->opts.child,
+		 h->fresh, h->opts.trace != NULL ? h->opts.trace : "");
 }
 
 int handover_parse(const char *text, struct handover *h)
 {
-	int masked, ignored, maps, stats, at = 0;
+	int masked, ignored, maps, stats, child, fresh, at = 0;
 	unsigned long long mask, page;
 
-	if (sscanf(text, "%d,%llx,%d,%d,%llx,%d,%d,%n", &h->exe_fd, &mask, &masked, &ignored, &page,
-		   &maps, &stats, &at) < 7 ||
-	    at == 0)
+	if (sscanf(text, "%d,%llx,%d,%d,%llx,%d,%d,%d,%d,%n", &h->exe_fd, &mask, &masked, &ignored,
+		   &page, &maps, &stats, &child, &fresh, &at) < 9 ||
+	    at == 0 || page < HOST_PAGE || page > MAX_PAGE || (page & (page - 1)) != 0)
 		return -EINVAL;
 	h->mask = mask;
 	h->sys_masked = masked != 0;
@@ -227,6 +227,8 @@ int handover_parse(const char *text, struct handover *h)
 	h->opts.page_size = page;
 	h->opts.maps = maps != 0;
 	h->opts.stats = stats != 0;
+	h->opts.child = child != 0;
+	h->fresh = fresh != 0;
 	h->opts.trace = text[at] != 0 ? text + at : NULL;
 	return 0;
 }
@@ -286,7 +288,7 @@ static int64_t add_argv(size_t n, uint64_t argv, size_t from)
 static void exec(struct call *c, int dirfd, uint64_t path_ptr, uint64_t argv, uint64_t envp,
 		 int flags)
 {
-	static char path[PATH_MAX], execfn[PATH_MAX], settings[PATH_MAX + 128];
+	static char path[PATH_MAX], execfn[PATH_MAX], settings[2 * PATH_MAX + 256];
 	int64_t ret = user_str(path, path_ptr, sizeof(path));
 
 	if (ret < 0) {
@@ -325,7 +327,10 @@ static void exec(struct call *c, int dirfd, uint64_t path_ptr, uint64_t argv, ui
 		.sys_masked = guest.proc.sys_masked,
 		.sys_ignored = guest.proc.act[SIGSYS].handler == 1,
 		.opts = guest.opts,
+		.fresh = process_in_vfork(),
 	};
+
+	h.opts.child |= h.fresh;
 	h.exe_fd = fdguard_dup_high(found.fd, false); /* open across the exec */
 	raw1(SYS_close, found.fd);
 	if (h.exe_fd < 0) {

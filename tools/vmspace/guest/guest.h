@@ -14,12 +14,14 @@
  *	process.c	fork, vfork, clone
  *	exec.c		execve, scripts, handing over to the next image
  *	image.c		ELF files: checks and loading
+ *	elfcheck.c	files linked for smaller pages than the guest's
  *	stack.c		the first stack and the auxiliary vector
  *	fdguard.c	our descriptors
  *	procfs.c	/proc/self as the guest should see it
  *	fault.c		a program that dies of a fault
  *	mem.c		memory calls, through the table of mem.h
  *	start.c		from a found program to its first instruction
+ *	trace.c report.c	what --trace, --maps and --stats write
  *	say.c		sentences on stderr
  *
  * Invariants
@@ -39,6 +41,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <ucontext.h>
 
 #include "raw.h"
@@ -46,7 +49,9 @@
 #define GUEST_TASK  UINT64_C(0x7ff000000000) /* exclusive end of guest addresses */
 #define HOST_TASK   UINT64_C(0x7ffffffff000)
 #define HOST_PAGE   UINT64_C(4096)
+#define MAX_PAGE    (UINT64_C(1) << 20)
 #define GUEST_NSIG  64
+#define GUEST_CALLS 480 /* call numbers that we know of are below */
 #define SIGBIT(sig) (UINT64_C(1) << ((sig)-1))
 
 /* ---- entry.S ---- */
@@ -76,6 +81,7 @@ enum guest_fd {
 	FD_SELF,  /* our program, O_PATH */
 	FD_MAPS,  /* /proc/self/maps of the host, for the engine */
 	FD_TRACE, /* the trace file */
+	FD_ERR,	  /* stderr for the report at the end, when one was asked for */
 	GUEST_FDS
 };
 
@@ -97,6 +103,7 @@ struct guest_opts {
 	uint64_t page_size;
 	const char *trace; /* NULL: none */
 	bool maps, stats;
+	bool child; /* not the process that vmspace run started */
 };
 
 struct guest {
@@ -105,6 +112,8 @@ struct guest {
 	char exe[PATH_MAX];	  /* the guest's program, as /proc/self/exe shows it */
 	char self_path[PATH_MAX]; /* ours */
 	uint64_t self_dev, self_ino;
+	uint32_t count[GUEST_CALLS]; /* system calls by number, of this image */
+	struct timespec started;
 	uint64_t stack_top; /* initial top of the guest's stack */
 	uint64_t auxv[64];  /* the guest's, for /proc/self/auxv */
 	size_t auxv_bytes;
@@ -178,6 +187,8 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 		}                         \
 	} while (0)
 void say_text(const char *text, size_t len);
+/* A program may close stderr before it exits: keep it for --maps and --stats. */
+void say_keep(void);
 
 /* ---- signal.c ---- */
 
@@ -215,6 +226,7 @@ struct handover {
 	int exe_fd;
 	uint64_t mask;
 	bool sys_masked, sys_ignored;
+	bool fresh; /* the trace file of this process begins with this image */
 	struct guest_opts opts;
 };
 #define HANDOVER_OPTION "--hand-over="
@@ -254,6 +266,13 @@ int image_check(int fd, const char **reason, char *interp, size_t interp_size);
 enum image_role { IMAGE_PROGRAM, IMAGE_INTERP };
 int image_load(int fd, enum image_role role, struct image *img, const char **reason);
 
+/* ---- elfcheck.c ---- */
+
+/* Does the layout fit? 0, or -ENOEXEC and a sentence in `why`. What is no ELF file fits. */
+int elfcheck(int fd, uint64_t page, char *why, size_t size);
+/* The same for a file that the guest maps executable: says so itself; 0 or -EINVAL. */
+int elfcheck_mapping(int fd);
+
 /* ---- stack.c ---- */
 
 struct start {
@@ -277,6 +296,21 @@ int layout_start(const char **reason);
 int layout_vdso(uint64_t *vdso);
 uint64_t layout_random(uint64_t pages); /* below `pages`, 0 if randomisation is off */
 bool layout_randomize(void);
+
+/* The line of [vsyscall] in the maps, NULL if this kernel has none. */
+extern const char *layout_vsyscall;
+
+/* ---- trace.c ---- */
+
+void trace_open(bool fresh);
+void trace_image(const char *name);
+void trace_block(void);
+void trace_call(const char *name, const uint64_t *a, int64_t ret);
+
+/* ---- report.c ---- */
+
+/* The program is about to exit: what the options ask for at the end. */
+void run_finish(void);
 
 /* ---- fdguard.c ---- */
 
@@ -313,8 +347,6 @@ void *guest_fault(int sig, siginfo_t *info, void *uc);
 /* First of all: our own program, descriptors and identity. 0 or an exit status. */
 int guest_prepare(void);
 
-/* The program is about to exit: what the options ask for at the end. */
-void run_finish(void);
 /* Become the guest. Returns an exit status if that fails. */
 int guest_run(struct start *s, const struct handover *h);
 

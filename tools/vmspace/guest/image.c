@@ -144,13 +144,14 @@ static int zero(uint64_t addr, uint64_t len)
 }
 
 /* One segment: the file's part, zeros to the end of its last page, fresh pages behind. */
-static int load_segment(int fd, const Elf64_Phdr *p, uint64_t base)
+static int load_segment(int fd, const Elf64_Phdr *p, uint64_t base, uint64_t *mapped)
 {
 	uint64_t page = guest.opts.page_size, mask = page - 1;
 	uint64_t va = base + p->p_vaddr, in_page = va & mask;
 	uint64_t file_end = va + p->p_filesz, mem_end = va + p->p_memsz;
 	uint64_t from = va - in_page;
-	uint64_t how = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
+	/* Two segments of equal rights may share a page of the file. */
+	uint64_t how = MAP_PRIVATE | (from < *mapped ? MAP_FIXED : MAP_FIXED_NOREPLACE);
 	int64_t ret;
 
 	if (p->p_memsz == 0)
@@ -171,18 +172,24 @@ static int load_segment(int fd, const Elf64_Phdr *p, uint64_t base)
 		if (ret < 0)
 			return (int)ret;
 	}
+	*mapped = (mem_end + mask) & ~mask;
 	return 0;
 }
 
 int image_load(int fd, enum image_role role, struct image *img, const char **reason)
 {
 	uint64_t mask = guest.opts.page_size - 1, low = UINT64_MAX, high = 0, align = mask + 1;
+	uint64_t mapped = 0;
+	static char why[256];
 	int ret;
 
 	memset(img, 0, sizeof(*img));
 	ret = image_check(fd, reason, img->interp, sizeof(img->interp));
 	if (ret != 0)
 		return ret;
+	ret = elfcheck(fd, guest.opts.page_size, why, sizeof(why));
+	if (ret != 0)
+		return no(reason, why, -ret);
 	for (int i = 0; i < ehdr.e_phnum; i++) {
 		const Elf64_Phdr *p = &phdrs[i];
 
@@ -219,7 +226,7 @@ int image_load(int fd, enum image_role role, struct image *img, const char **rea
 			continue;
 		if (va >= GUEST_TASK || p->p_memsz > GUEST_TASK - va)
 			return no(reason, "a segment lies outside the guest's addresses", ENOMEM);
-		ret = load_segment(fd, p, img->base);
+		ret = load_segment(fd, p, img->base, &mapped);
 		if (ret != 0) {
 			static char text[96];
 

@@ -32,6 +32,8 @@ struct part {
 	unsigned prot;
 	char name[32];
 };
+const char *layout_vsyscall;
+
 static struct part parts[VDSO_PARTS];
 static int nparts;
 
@@ -65,6 +67,11 @@ static int check_maps(const char **reason)
 				  (perms[2] == 'x' ? PROT_EXEC : 0);
 			snprintf(p->name, sizeof(p->name), "%.31s", name);
 			nparts++;
+		} else if (strcmp(name, "[vsyscall]") == 0) {
+			static char kept[128];
+
+			snprintf(kept, sizeof(kept), "%.120s", line);
+			layout_vsyscall = kept;
 		} else if (start < GUEST_TASK) {
 			line[strcspn(line, "\n")] = 0;
 			snprintf(text, sizeof(text), "this mapping is in the guest's way: %.400s",

@@ -8,26 +8,37 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+static void answer(struct call *c, const char *name, int64_t ret)
+{
+	call_done(c, ret);
+	trace_call(name, c->a, ret);
+}
+
 void sys_mmap(struct call *c)
 {
-	call_done(c, guest_mem->mmap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]));
+	if (guest.opts.page_size != HOST_PAGE && (c->a[2] & PROT_EXEC) != 0 &&
+	    (c->a[3] & MAP_ANONYMOUS) == 0 && elfcheck_mapping((int)c->a[4]) != 0) {
+		answer(c, "mmap", -EINVAL);
+		return;
+	}
+	answer(c, "mmap", guest_mem->mmap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]));
 }
 
 void sys_munmap(struct call *c)
 {
-	call_done(c, guest_mem->munmap(c->a[0], c->a[1]));
+	answer(c, "munmap", guest_mem->munmap(c->a[0], c->a[1]));
 }
 
 void sys_mprotect(struct call *c)
 {
-	call_done(c, guest_mem->mprotect(c->a[0], c->a[1], c->a[2]));
+	answer(c, "mprotect", guest_mem->mprotect(c->a[0], c->a[1], c->a[2]));
 }
 
 void sys_pkey_mprotect(struct call *c)
 {
 	if ((int)c->a[3] != -1) {
 		say_once("protection keys are not supported yet: pkey_mprotect answers EINVAL");
-		call_done(c, -EINVAL);
+		answer(c, "mprotect", -EINVAL);
 		return;
 	}
 	sys_mprotect(c);
@@ -35,62 +46,63 @@ void sys_pkey_mprotect(struct call *c)
 
 void sys_mremap(struct call *c)
 {
-	call_done(c, guest_mem->mremap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4]));
+	answer(c, "mremap", guest_mem->mremap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4]));
 }
 
 void sys_brk(struct call *c)
 {
-	call_done(c, guest_mem->brk(c->a[0]));
+	answer(c, "brk", guest_mem->brk(c->a[0]));
 }
 
 void sys_madvise(struct call *c)
 {
-	call_done(c, guest_mem->madvise(c->a[0], c->a[1], (int)c->a[2]));
+	answer(c, "madvise", guest_mem->madvise(c->a[0], c->a[1], (int)c->a[2]));
 }
 
 void sys_msync(struct call *c)
 {
-	call_done(c, guest_mem->msync(c->a[0], c->a[1], (int)c->a[2]));
+	answer(c, "msync", guest_mem->msync(c->a[0], c->a[1], (int)c->a[2]));
 }
 
 void sys_mincore(struct call *c)
 {
-	call_done(c, guest_mem->mincore(c->a[0], c->a[1], c->a[2]));
+	answer(c, "mincore", guest_mem->mincore(c->a[0], c->a[1], c->a[2]));
 }
 
 void sys_mlock(struct call *c)
 {
-	call_done(c, guest_mem->mlock2(c->a[0], c->a[1], 0));
+	answer(c, "mlock", guest_mem->mlock2(c->a[0], c->a[1], 0));
 }
 
 void sys_mlock2(struct call *c)
 {
-	call_done(c, guest_mem->mlock2(c->a[0], c->a[1], (int)c->a[2]));
+	answer(c, "mlock2", guest_mem->mlock2(c->a[0], c->a[1], (int)c->a[2]));
 }
 
 void sys_munlock(struct call *c)
 {
-	call_done(c, guest_mem->munlock(c->a[0], c->a[1]));
+	answer(c, "munlock", guest_mem->munlock(c->a[0], c->a[1]));
 }
 
 void sys_mlockall(struct call *c)
 {
-	call_done(c, guest_mem->mlockall((int)c->a[0]));
+	answer(c, "mlockall", guest_mem->mlockall((int)c->a[0]));
 }
 
 void sys_munlockall(struct call *c)
 {
-	call_done(c, guest_mem->munlockall());
+	answer(c, "munlockall", guest_mem->munlockall());
 }
 
 void sys_mseal(struct call *c)
 {
-	call_done(c, guest_mem->mseal(c->a[0], c->a[1], c->a[2]));
+	answer(c, "mseal", guest_mem->mseal(c->a[0], c->a[1], c->a[2]));
 }
 
 void sys_remap_file_pages(struct call *c)
 {
-	call_done(c, guest_mem->remap_file_pages(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4]));
+	answer(c, "remap_file_pages",
+	       guest_mem->remap_file_pages(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4]));
 }
 
 /* Limits: the kernel decides whether they may be set; the engine then enforces them too. */

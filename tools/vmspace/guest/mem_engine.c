@@ -316,6 +316,21 @@ static bool engine_next(uint64_t *cursor, struct guest_mem_region *r)
 	return true;
 }
 
+static bool engine_stats(char *buf, size_t size)
+{
+	struct vms_mm_info i = {.size = sizeof(i)};
+
+	if (vms_mm_info(mm, &i) != 0)
+		return false;
+	snprintf(buf, size,
+		 "%llu regions, %llu KiB mapped, heap %llu KiB, %llu edits, %llu splits, %llu "
+		 "merges",
+		 (unsigned long long)i.regions, (unsigned long long)i.total >> 10,
+		 (unsigned long long)(i.brk - i.brk_start) >> 10, (unsigned long long)i.edits,
+		 (unsigned long long)i.splits, (unsigned long long)i.merges);
+	return true;
+}
+
 static const struct guest_mem_ops engine = {
 	.start = engine_start,
 	.mmap = engine_call_mmap,
@@ -339,6 +354,7 @@ static const struct guest_mem_ops engine = {
 	.fork_begin = engine_fork_begin,
 	.fork_parent = engine_fork_parent,
 	.fork_child = engine_fork_child,
+	.stats = engine_stats,
 	.next = engine_next,
 };
 const struct guest_mem_ops *const guest_mem = &engine;

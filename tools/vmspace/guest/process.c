@@ -93,6 +93,11 @@ void process_child(struct call *c)
 		return;
 	depth = 0;
 	guest_mem->fork_child();
+	guest.opts.child = true;
+	fdguard_drop(FD_ERR);
+	memset(guest.count, 0, sizeof(guest.count));
+	trace_open(true);
+	trace_image(strrchr(guest.exe, '/') != NULL ? strrchr(guest.exe, '/') + 1 : guest.exe);
 }
 
 bool process_in_vfork(void)

@@ -172,6 +172,8 @@ static int64_t give_maps(int fd)
 			return -ENOMEM;
 		}
 	}
+	if (layout_vsyscall != NULL)
+		raw3(SYS_write, mem, layout_vsyscall, strlen(layout_vsyscall));
 	/* Read-only, and at its beginning. */
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", mem);
 	int ro = (int)raw3(SYS_open, link, O_RDONLY | O_CLOEXEC, 0);

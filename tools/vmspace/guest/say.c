@@ -4,10 +4,12 @@
  *
  * They go to descriptor 2 only while it is still the file that it was when this program started:
  * a guest may close it and get a database under that number. We keep no copy of stderr: that would
- * hold a pipe open whose reader waits for the guest to close it.
+ * hold a pipe open whose reader waits for the guest to close it. Only a report that was asked for
+ * at the end needs one.
  */
 #include "guest.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -20,15 +22,27 @@ void say_init(void)
 	stderr_known = raw2(SYS_fstat, 2, &stderr_then) == 0;
 }
 
+void say_keep(void)
+{
+	int fd = (int)raw3(SYS_fcntl, 2, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		fdguard_adopt(FD_ERR, fd);
+}
+
 void say_text(const char *text, size_t len)
 {
 	struct stat now;
+	int fd = guest.proc.fd[FD_ERR] >= 0 ? guest.proc.fd[FD_ERR] : 2;
 
-	if (!stderr_known || raw2(SYS_fstat, 2, &now) != 0 || now.st_dev != stderr_then.st_dev ||
-	    now.st_ino != stderr_then.st_ino || now.st_rdev != stderr_then.st_rdev)
+	if (fd != 2)
+		;
+	else if (!stderr_known || raw2(SYS_fstat, 2, &now) != 0 ||
+		 now.st_dev != stderr_then.st_dev || now.st_ino != stderr_then.st_ino ||
+		 now.st_rdev != stderr_then.st_rdev)
 		return;
 	while (len > 0) {
-		int64_t n = raw3(SYS_write, 2, text, len);
+		int64_t n = raw3(SYS_write, fd, text, len);
 
 		if (n <= 0)
 			return;

@@ -17,9 +17,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #define STACK_RND_PAGES UINT64_C(0x400000) /* 16 GiB */
 #define STACK_ROOM	(UINT64_C(128) << 10)
+#define STACK_FULL	(UINT64_C(64) << 20)
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
 #endif
@@ -107,6 +109,15 @@ static size_t fill_auxv(const struct start *s, const uint64_t *own, uint64_t ran
 	return guest.auxv_bytes = n * 8;
 }
 
+/* What the limit lets a stack grow to, within reason. */
+static uint64_t full_size(void)
+{
+	struct rlimit r = {STACK_FULL, STACK_FULL};
+
+	raw4(SYS_prlimit64, 0, RLIMIT_STACK, 0, &r);
+	return r.rlim_cur < STACK_FULL ? r.rlim_cur : STACK_FULL;
+}
+
 int stack_build(struct start *s, uint64_t *result)
 {
 	char *const *env = s->envp;
@@ -115,7 +126,13 @@ int stack_build(struct start *s, uint64_t *result)
 	uint64_t mask = guest.opts.page_size - 1, top, sp;
 	unsigned char random[16];
 
-	room = (room + 8192 + mask) & ~mask;
+	room += 8192;
+	if (guest.opts.page_size != HOST_PAGE && room < full_size()) {
+		/* The host grows a stack by its own pages, not by the guest's: all of it at once.
+		 */
+		room = full_size();
+	}
+	room = (room + mask) & ~mask;
 	top = (GUEST_TASK - layout_random(STACK_RND_PAGES) * HOST_PAGE) & ~mask;
 	int64_t at = guest_mem->mmap(
 		top - room, room, PROT_READ | PROT_WRITE | (s->prog.exec_stack ? PROT_EXEC : 0),

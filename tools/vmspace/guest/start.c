@@ -118,6 +118,11 @@ int guest_run(struct start *s, const struct handover *h)
 	if (stack_build(s, &sp) != 0)
 		return refuse(STATUS_NO_EXEC, s->execfn, "there is no room for its stack");
 	procfs_describe(s, sp);
+	raw2(SYS_clock_gettime, CLOCK_MONOTONIC, &guest.started);
+	if ((guest.opts.maps || guest.opts.stats) && !guest.opts.child)
+		say_keep();
+	trace_open(h->fresh);
+	trace_image(strrchr(guest.exe, '/') != NULL ? strrchr(guest.exe, '/') + 1 : guest.exe);
 
 	guest.proc.sys_masked = h->sys_masked;
 	guest.proc.act[SIGSYS].handler = h->sys_ignored ? 1 : 0;
@@ -125,8 +130,4 @@ int guest_run(struct start *s, const struct handover *h)
 	if (signal_start() != 0 || dispatch_arm() != 0)
 		return refuse(STATUS_USAGE, NULL, "syscall user dispatch cannot be turned on");
 	guest_enter(first_frame(entry, sp, h->mask));
-}
-
-void run_finish(void)
-{
 }

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+/*
+ * report.c: what `--maps` and `--stats` print on stderr when the program ends.
+ */
+#include "guest.h"
+#include "mem.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const char *human(uint64_t bytes, char *buf, size_t size)
+{
+	static const char units[] = "KMGT";
+	double v = (double)bytes / 1024;
+	int u = 0;
+
+	while (v >= 1024 && u < 3) {
+		v /= 1024;
+		u++;
+	}
+	snprintf(buf, size, v < 10 && u > 0 ? "%.1f %ciB" : "%.0f %ciB", v, units[u]);
+	return buf;
+}
+
+/* Length of a region's bar: one step for each doubling of its pages. */
+static unsigned steps(uint64_t bytes)
+{
+	unsigned n = 1;
+
+	for (uint64_t pages = bytes / HOST_PAGE; pages > 1; pages >>= 1)
+		n++;
+	return n;
+}
+
+static const char *fill(const char *perms)
+{
+	if (perms[2] == 'x')
+		return "\342\226\210"; /* full block: code */
+	if (perms[1] == 'w')
+		return "\342\226\223"; /* dark: data */
+	if (perms[0] == 'r')
+		return "\342\226\222"; /* medium: constants */
+	return "\342\226\221";	       /* light: no access */
+}
+
+static void say_picture_line(const struct guest_mem_region *r, uint64_t gap)
+{
+	char perms[8] = "----", name[200] = "", size[32], line[512];
+	size_t n;
+
+	sscanf(r->line, "%*s %7s %*s %*s %*s %199[^\n]", perms, name);
+	if (gap >= UINT64_C(1) << 20) {
+		n = (size_t)snprintf(line, sizeof(line), "%29s\302\267\302\267\302\267 %s free\n",
+				     "", human(gap, size, sizeof(size)));
+		say_text(line, n);
+	}
+	n = (size_t)snprintf(line, sizeof(line), "%14llx %s %8s ", (unsigned long long)r->start,
+			     perms, human(r->end - r->start, size, sizeof(size)));
+	for (unsigned i = steps(r->end - r->start); i > 0; i--)
+		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s", fill(perms));
+	const char *base = strrchr(name, '/');
+
+	n += (size_t)snprintf(line + n, sizeof(line) - n, " %.60s\n",
+			      base != NULL ? base + 1 : name);
+	say_text(line, n);
+}
+
+static void report_maps(void)
+{
+	static struct guest_mem_region r;
+	uint64_t cursor = 0, last = 0;
+
+	say("the maps at the end:");
+	while (guest_mem->next(&cursor, &r))
+		say_text(r.line, strlen(r.line));
+	say("the same as a picture (a bar grows by one for each doubling):");
+	cursor = 0;
+	while (guest_mem->next(&cursor, &r)) {
+		say_picture_line(&r, last != 0 ? r.start - last : 0);
+		last = r.end;
+	}
+}
+
+static void report_stats(void)
+{
+	static const struct {
+		int nr;
+		const char *name;
+	} calls[] = {
+		{SYS_mmap, "mmap"},
+		{SYS_munmap, "munmap"},
+		{SYS_mprotect, "mprotect"},
+		{SYS_mremap, "mremap"},
+		{SYS_brk, "brk"},
+		{SYS_madvise, "madvise"},
+		{SYS_msync, "msync"},
+		{SYS_mincore, "mincore"},
+		{SYS_mlock, "mlock"},
+		{SYS_mlock2, "mlock2"},
+		{SYS_munlock, "munlock"},
+		{SYS_mlockall, "mlockall"},
+		{SYS_munlockall, "munlockall"},
+		{462, "mseal"},
+	};
+	uint64_t all = 0, memory = 0;
+	char line[512], text[256], size[32];
+	struct timespec now;
+	size_t n = 0;
+
+	for (int i = 0; i < GUEST_CALLS; i++)
+		all += guest.count[i];
+	line[0] = 0;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		uint32_t k = guest.count[calls[i].nr];
+
+		memory += k;
+		if (k != 0)
+			n += (size_t)snprintf(line + n, sizeof(line) - n, " %s %u", calls[i].name,
+					      k);
+	}
+	raw2(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+	double sec = (double)(now.tv_sec - guest.started.tv_sec) +
+		     (double)(now.tv_nsec - guest.started.tv_nsec) / 1e9;
+	say("%llu system calls in %.3f s, %llu of them for memory:%s", (unsigned long long)all, sec,
+	    (unsigned long long)memory, line);
+	if (guest_mem->stats(text, sizeof(text)))
+		say("%s; stack starts below %llx; page size %s", text,
+		    (unsigned long long)guest.stack_top,
+		    human(guest.opts.page_size, size, sizeof(size)));
+}
+
+/* The program is about to end. */
+void run_finish(void)
+{
+	trace_block();
+	if (guest.opts.child)
+		return;
+	if (guest.opts.maps)
+		report_maps();
+	if (guest.opts.stats)
+		report_stats();
+}
