@@ -120,6 +120,14 @@ int host_refuse_broken(const struct host *h)
 			 : 0;
 }
 
+/* The space may be wider than the window: what lies outside is not there for the guest. */
+bool host_inside(const struct host *h, uint64_t addr, uint64_t len)
+{
+	uint64_t size = h->hi - h->lo;
+
+	return addr >= h->lo && len <= size && addr - h->lo <= size - len;
+}
+
 /* ---- map ---- */
 
 static int host_flags(const struct host *h, const struct backend_map *m)
@@ -249,6 +257,8 @@ static int host_map(struct vms_mmu *mmu, const struct backend_map *m)
 
 	if (err)
 		return err;
+	if (!host_inside(h, m->addr, m->len))
+		return -ENOMEM;
 	if (m->fd >= 0 && !(m->flags & BACKEND_NOREPLACE)) {
 		err = probe_file(h, m);
 		if (err)
@@ -265,8 +275,16 @@ static int host_unmap(struct vms_mmu *mmu, uint64_t addr, uint64_t len)
 {
 	struct host *h = host_of(mmu);
 	int err = host_refuse_broken(h);
+	uint64_t last = addr + (len - 1);
 
-	return err ? err : host_hole(h, addr + h->delta, len);
+	if (err)
+		return err;
+	/* Outside the window there are only holes. */
+	if (last < h->lo || addr > h->hi - 1)
+		return 0;
+	addr = max_u64(addr, h->lo);
+	last = min_u64(last, h->hi - 1);
+	return host_hole(h, addr + h->delta, last - addr + 1);
 }
 
 static int host_protect(struct vms_mmu *mmu, uint64_t addr, uint64_t len, uint32_t prot)
@@ -274,13 +292,19 @@ static int host_protect(struct vms_mmu *mmu, uint64_t addr, uint64_t len, uint32
 	struct host *h = host_of(mmu);
 	int err = host_refuse_broken(h);
 
-	return err ? err : h->world->mprotect(h->world, addr + h->delta, len, (int)prot);
+	if (err)
+		return err;
+	if (!host_inside(h, addr, len))
+		return -ENOMEM;
+	return h->world->mprotect(h->world, addr + h->delta, len, (int)prot);
 }
 
 static int host_advise(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int advice)
 {
 	struct host *h = host_of(mmu);
 
+	if (!host_inside(h, addr, len))
+		return -ENOMEM;
 	return h->world->madvise(h->world, addr + h->delta, len, advice);
 }
 
@@ -288,6 +312,8 @@ static int host_lock(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int on)
 {
 	struct host *h = host_of(mmu);
 
+	if (!host_inside(h, addr, len))
+		return -ENOMEM;
 	if (on == 0)
 		return h->world->munlock(h->world, addr + h->delta, len);
 	return h->world->mlock(h->world, addr + h->delta, len, on == 2);
@@ -297,6 +323,8 @@ static int host_sync(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int flags
 {
 	struct host *h = host_of(mmu);
 
+	if (!host_inside(h, addr, len))
+		return -ENOMEM;
 	return h->world->msync(h->world, addr + h->delta, len, flags);
 }
 
@@ -314,6 +342,8 @@ static int host_residency(struct vms_mmu *mmu, uint64_t addr, uint64_t len, unsi
 	unsigned char part[VEC];
 	int err;
 
+	if (!host_inside(h, addr, len))
+		return -ENOMEM;
 	if (h->page == h->host_page)
 		return h->world->mincore(h->world, at, len, vec);
 	memset(vec, 0, len >> shift);
@@ -349,6 +379,8 @@ static uint64_t host_grown(struct vms_mmu *mmu, uint64_t start, uint64_t floor)
 	if (!(mmu->ops->caps & BACKEND_GROWS))
 		return start;
 	floor = max_u64(floor, h->lo);
+	if (start <= floor || !host_inside(h, start, page))
+		return start;
 	for (;;) { /* [in, start) is the region's */
 		if (in == floor)
 			return in;

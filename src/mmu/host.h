@@ -60,6 +60,7 @@ int host_hole(struct host *h, uint64_t at, uint64_t len);
 /* The same after the point of no return: ask twice, then say that the window is broken. */
 void host_settle(struct host *h, uint64_t at, uint64_t len);
 
+bool host_inside(const struct host *h, uint64_t addr, uint64_t len); /* guest address */
 /* -EIO and a sentence if the window is broken, else 0. */
 int host_refuse_broken(const struct host *h);
 

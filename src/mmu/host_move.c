@@ -464,6 +464,8 @@ int host_move(struct vms_mmu *mmu, uint64_t addr, uint64_t old_len, uint64_t new
 
 	if (err)
 		return err;
+	if (!host_inside(h, addr, old_len) || !host_inside(h, new_addr, new_len))
+		return -ENOMEM;
 	if (addr == new_addr && !m.keep && old_len) {
 		if (new_len < old_len)
 			return host_hole(h, m.from + new_len, old_len - new_len);

@@ -492,6 +492,33 @@ static void addresses(void **state)
 	assert_int_equal(((uintptr_t)w->mem ^ w->lo) & ((2 << 20) - 1), 0);
 }
 
+/* Whatever the space thinks: outside the window is our own process. */
+static void nothing_outside_is_touched(void **state)
+{
+	struct window *w = *state;
+	unsigned char vec[2];
+
+	assert_int_equal(win_map(w, WINDOW_PAGES - 1, 2, RW, 0, -1, 0), -ENOMEM);
+	assert_int_equal(win_map(w, WINDOW_PAGES, 1, RW, 0, -1, 0), -ENOMEM);
+	assert_int_equal(win_map(w, (unsigned)-1, 2, RW, 0, -1, 0), -ENOMEM);
+	assert_int_equal(win_protect(w, WINDOW_PAGES - 1, 2, RW), -ENOMEM);
+	assert_ok(win_anon(w, WINDOW_PAGES - 2, 2));
+	win_fill(w, WINDOW_PAGES - 2, 2, 1);
+	assert_int_equal(win_move(w, WINDOW_PAGES - 2, 2, WINDOW_PAGES - 2, 3, 0), -ENOMEM);
+	assert_int_equal(win_move(w, WINDOW_PAGES - 2, 2, WINDOW_PAGES + 2, 2, 0), -ENOMEM);
+	assert_int_equal(win_move(w, WINDOW_PAGES, 2, 0, 2, 0), -ENOMEM);
+	win_check(w, WINDOW_PAGES - 2, 2, 1);
+	assert_int_equal(backend_advise(w->mmu, gva(w, WINDOW_PAGES), w->page, MADV_DONTNEED),
+			 -ENOMEM);
+	assert_int_equal(backend_lock(w->mmu, gva(w, WINDOW_PAGES), w->page, 1), -ENOMEM);
+	assert_int_equal(backend_sync(w->mmu, gva(w, WINDOW_PAGES), w->page, MS_SYNC), -ENOMEM);
+	assert_int_equal(backend_residency(w->mmu, gva(w, WINDOW_PAGES), w->page, vec), -ENOMEM);
+	/* Holes reach as far as they like. */
+	assert_ok(backend_unmap(w->mmu, 0, UINT64_MAX));
+	win_check_hole(w, 0, WINDOW_PAGES);
+	assert_ok(win_unmap(w, WINDOW_PAGES, 5));
+}
+
 static bool has_real_holes(const struct variant *v)
 {
 	return v->real_holes;
@@ -533,6 +560,7 @@ static const struct {
 	T(nothing_is_left_outside),
 	T_IF(is_plain, a_window_that_cannot_be_undone_is_broken),
 	T(addresses),
+	T(nothing_outside_is_touched),
 };
 
 #define N_TESTS (sizeof(tests) / sizeof(tests[0]))
