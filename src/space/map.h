@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/range.h"
+
 struct vms_object;
 
 struct map {
@@ -48,16 +50,56 @@ struct map_counts {
 	uint64_t bytes[MAP_CLASSES];
 };
 
+/* The small questions are inline: an edit asks them a dozen times. */
+
 /* Equal as values, identity included. */
-bool map_equal(const struct map *a, const struct map *b);
+static inline bool map_equal(const struct map *a, const struct map *b)
+{
+	return a->start == b->start && a->last == b->last && a->obj == b->obj && a->off == b->off &&
+	       a->ident == b->ident && a->flags == b->flags && a->prot == b->prot &&
+	       a->ceiling == b->ceiling && a->inherited == b->inherited;
+}
+
 /* Does right continue left: touching, consecutive bytes, equal rights and flags? Not ident. */
-bool map_continues(const struct map *left, const struct map *right);
+static inline bool map_continues(const struct map *left, const struct map *right)
+{
+	/* A left that ends at the last byte of the space has no right: start 0 is never above it.
+	 */
+	return left->last + 1 == right->start && left->start < right->start &&
+	       left->obj == right->obj && left->off + (right->start - left->start) == right->off &&
+	       left->flags == right->flags && left->prot == right->prot &&
+	       left->ceiling == right->ceiling;
+}
+
 /* Do two neighbours become one? The whole merge rule: continues, ident, may_merge. */
-bool map_mergeable(const struct map_rules *rules, const struct map *left, const struct map *right);
+static inline bool map_mergeable(const struct map_rules *rules, const struct map *left,
+				 const struct map *right)
+{
+	return map_continues(left, right) &&
+	       (left->ident == right->ident || left->ident == 0 || right->ident == 0) &&
+	       (!rules->may_merge || rules->may_merge(left, right));
+}
+
 /* left grows over right and takes an ident that it lacks (with its inherited mark). */
-void map_merge(struct map *left, const struct map *right);
+static inline void map_merge(struct map *left, const struct map *right)
+{
+	left->last = right->last;
+	if (left->ident == 0) {
+		left->ident = right->ident;
+		left->inherited = right->inherited;
+	}
+}
+
 /* The part of m inside [start, last], which it overlaps: the object offset follows. */
-struct map map_cut(const struct map *m, uint64_t start, uint64_t last);
+static inline struct map map_cut(const struct map *m, uint64_t start, uint64_t last)
+{
+	struct map part = *m;
+
+	part.start = max_u64(m->start, start);
+	part.last = min_u64(m->last, last);
+	part.off = m->off + (part.start - m->start);
+	return part;
+}
 
 /* Add m to the counts, or take it out. */
 void map_count(const struct map_rules *rules, struct map_counts *c, const struct map *m);

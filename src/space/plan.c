@@ -265,6 +265,7 @@ static size_t cut(struct plan *p, uint64_t addr)
 
 	if (i == p->n || p->cur[i].start >= addr)
 		return i;
+	p->was_cut = true;
 	whole = p->cur[i];
 	memmove(p->cur + i + 1, p->cur + i, (p->n - i) * sizeof(*p->cur));
 	p->n++;
@@ -289,6 +290,9 @@ static int open_range(struct plan *p, const struct plan_source *src, uint64_t fi
 		return -ENOMEM;
 	*i = cut(p, first);
 	*j = last == UINT64_MAX ? p->n : cut(p, last + 1);
+	p->n_changes++;
+	p->at = *i;
+	p->n_out = p->n_in = *j - *i;
 	return 0;
 }
 
@@ -301,6 +305,7 @@ int plan_unmap(struct plan *p, const struct plan_source *src, uint64_t first, ui
 		return err;
 	memmove(p->cur + i, p->cur + j, (p->n - j) * sizeof(*p->cur));
 	p->n -= j - i;
+	p->n_in = 0;
 	return 0;
 }
 
@@ -316,6 +321,7 @@ int plan_map(struct plan *p, const struct plan_source *src, const struct map *m)
 	p->n = p->n - (j - i) + 1;
 	p->cur[i] = *m;
 	p->cur[i].mark = FRESH | TOUCHED;
+	p->n_in = 1;
 	return 0;
 }
 
@@ -408,6 +414,13 @@ static int tell_went(struct plan *p)
 	return 0;
 }
 
+/* Do two values of one range differ in what an event tells? Not ident. */
+static bool differs(const struct map *a, const struct map *b)
+{
+	return a->obj != b->obj || a->off != b->off || a->flags != b->flags || a->prot != b->prot ||
+	       a->ceiling != b->ceiling;
+}
+
 static int tell_came(struct plan *p)
 {
 	for (size_t c = 0; c < p->n; c++) {
@@ -420,9 +433,7 @@ static int tell_came(struct plan *p)
 			size_t o = find(p->old, p->n_old, piece->start);
 			struct map was = map_cut(&p->old[o], piece->start, piece->last);
 
-			if (was.obj != piece->obj || was.off != piece->off ||
-			    was.flags != piece->flags || was.prot != piece->prot ||
-			    was.ceiling != piece->ceiling)
+			if (differs(&was, piece))
 				err = tell(p, PLAN_CHANGED, &was, piece);
 		}
 		if (err)
@@ -524,11 +535,55 @@ static void compare(struct plan *p)
 	}
 }
 
+/*
+ * The common edit, in a few steps: one change that put, dropped or replaced one whole mapping, and
+ * joins nobody. What it gives is what the long way would give. False: it is not one.
+ */
+static bool finish_one(struct plan *p)
+{
+	struct plan_window *w = &p->win[0];
+	struct map *cur = p->cur + p->at, *old = p->old + p->at;
+	size_t n_out = p->n_out, n_in = p->n_in;
+	bool fresh;
+
+	if (p->n_changes != 1 || p->was_cut || p->n_win != 1 || n_out > 1 || n_in > 1 ||
+	    p->ev_room < 2)
+		return false;
+	if (n_in) {
+		if (p->at > 0 && !is_kept(p, cur) && map_mergeable(p->rules, cur - 1, cur))
+			return false;
+		if (p->at + 1 < p->n && !is_kept(p, cur + 1) &&
+		    map_mergeable(p->rules, cur, cur + 1))
+			return false;
+	}
+	fresh = n_in && (cur->mark & FRESH);
+	if (n_in)
+		cur->mark = 0;
+	if (n_out && (fresh || !n_in))
+		p->ev[p->n_ev++] = (struct plan_event){.kind = PLAN_WENT, .before = *old};
+	if (fresh)
+		p->ev[p->n_ev++] = (struct plan_event){.kind = PLAN_APPEARED, .after = *cur};
+	else if (n_in && n_out && differs(old, cur))
+		p->ev[p->n_ev++] = (struct plan_event){PLAN_CHANGED, *old, *cur};
+	if (n_in && n_out && map_equal(old, cur))
+		n_in = n_out = 0;
+	*w = (struct plan_window){w->first, w->last, p->at, n_out, p->at, n_in};
+	if (n_out)
+		map_count(p->rules, &p->before, old);
+	if (n_in)
+		map_count(p->rules, &p->after, cur);
+	return true;
+}
+
 int plan_finish(struct plan *p)
 {
 	int err;
 
 	assert(!p->finished);
+	if (finish_one(p)) {
+		p->finished = true;
+		return 0;
+	}
 	err = tell_went(p);
 	if (!err)
 		err = tell_came(p);

@@ -79,6 +79,13 @@ struct plan {
 	size_t n_win, win_room;
 	struct plan_event *ev;
 	size_t n_ev, ev_room;
+	/*
+	 * How many changes were made, and of the last one, if it cut nothing: the pieces cur[at,
+	 * +n_in) stand where cur[at, +n_out) stood.
+	 */
+	size_t n_changes;
+	bool was_cut;
+	size_t at, n_out, n_in;
 	/* Once finished: */
 	bool finished;
 	struct map_counts before, after; /* of the runs that differ */
