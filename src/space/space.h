@@ -75,6 +75,25 @@ int edit_prepare(struct edit *e);
 void edit_commit(struct edit *e);
 void edit_abort(struct edit *e); /* after commit, or a second time: nothing */
 
+/*
+ * The quick edit: another value for one whole mapping that joins no neighbour by it. It is what
+ * edit_map or edit_update would come to, without a plan:
+ *
+ *	space_spot → swap_fits → limits, host calls → swap_commit
+ *
+ * The caller holds the lock from space_spot on and changes nothing in between.
+ */
+static inline bool space_spot(struct vms_space *s, uint64_t addr, struct tree_spot *spot)
+	REQUIRES(s->lock)
+{
+	return tree_spot(&s->tree, addr, spot);
+}
+/* May m take the place of *spot->at? False: not the quick way. */
+bool swap_fits(const struct vms_space *s, const struct tree_spot *spot, const struct map *m);
+/* fresh: as edit_map would, it shows new bytes; else as edit_update. */
+void swap_commit(struct vms_space *s, const struct tree_spot *spot, const struct map *m, bool fresh)
+	REQUIRES(s->lock);
+
 /* NULL, or the broken invariant as a sentence: tree, counters. O(n). */
 const char *space_validate(struct vms_space *s) REQUIRES(s->lock);
 

@@ -312,6 +312,33 @@ bool tree_find_below(const struct tree *t, uint64_t addr, struct map *out)
 	return true;
 }
 
+bool tree_spot(struct tree *t, uint64_t addr, struct tree_spot *out)
+{
+	struct tree_node *leaf;
+	struct path p, beside;
+	unsigned i;
+
+	if (!t->root)
+		return false;
+	descend(t, addr, &p);
+	leaf = p.at[0].node;
+	i = p.at[0].slot;
+	if (i == leaf->n)
+		return false;
+	out->at = &leaf->map[i];
+	out->prev = i > 0 ? &leaf->map[i - 1] : NULL;
+	out->next = i + 1 < leaf->n ? &leaf->map[i + 1] : NULL;
+	if (out->prev && out->next)
+		return true;
+	for (unsigned level = 0; level < t->height; level++)
+		beside.at[level] = p.at[level];
+	if (!out->prev && path_prev(t, &beside, 0))
+		out->prev = &beside.at[0].node->map[beside.at[0].slot];
+	if (!out->next && path_next(t, &p, 0))
+		out->next = &p.at[0].node->map[0];
+	return true;
+}
+
 size_t tree_copy(const struct tree *t, uint64_t first, uint64_t last, struct map *out, size_t room)
 {
 	size_t n = 0;
@@ -488,10 +515,10 @@ int tree_reserve(struct tree *t, size_t splices, size_t n_more)
 	return 0;
 }
 
-/* An ordinary edit needs a node a level, and one for a new root. */
+/* What the edits of a face reserve, a move with its two splices too; so they allocate nothing. */
 void tree_trim(struct tree *t)
 {
-	while (t->n_spare > t->height + 1)
+	while (t->n_spare > 2 * (t->height + 3) + 1)
 		node_free(t, take(t));
 }
 
@@ -531,7 +558,8 @@ static void regap_successor(struct tree *t, const struct path *right, uint64_t f
 			gap_of(t, &right->at[0].node->map[right->at[0].slot], from);
 		return;
 	}
-	p = *right;
+	for (unsigned level = 0; level < t->height; level++)
+		p.at[level] = right->at[level];
 	if (!path_next(t, &p, 0))
 		return;
 	p.at[0].node->gap[0] = gap_of(t, &p.at[0].node->map[0], from);
@@ -677,6 +705,9 @@ static void repack(struct tree *t, struct path *left, struct path *right, unsign
 	release(t, p.at[level].node);
 
 	pack_begin(&k, t, leaf, total, split_at(total, low.n, high.n));
+	/* Two that are joined into one that is nearly full would be split by the next edit. */
+	if (before.n + after.n && total > KEYS - MIN_KEYS && total >= 2 * MIN_KEYS)
+		k.nodes = 2;
 	pack_slots(&k, &before, 0, before.n);
 	pack_slots(&k, &low, 0, low.n);
 	pack_incoming(&k, in);
@@ -764,6 +795,39 @@ static size_t count_run(const struct tree *t, const struct path *left, const str
 	return n + right->at[0].slot;
 }
 
+/*
+ * Does the run that begins at the left path end in the same leaf? Then the right path is to the
+ * slot after it. False: perhaps not.
+ */
+static bool ends_in_leaf(const struct tree *t, const struct path *left, uint64_t last,
+			 struct path *right)
+{
+	const struct tree_node *leaf = left->at[0].node;
+	unsigned end = left->at[0].slot;
+
+	while (end < leaf->n && leaf->map[end].start <= last)
+		end++;
+	if (end == leaf->n && (end == 0 || leaf->key[end - 1] < last))
+		return false;
+	for (unsigned level = 0; level < t->height; level++)
+		right->at[level] = left->at[level];
+	right->at[0].slot = end;
+	return true;
+}
+
+/* Another value in the place of one that has the same bytes and the same guard. */
+static bool swap(const struct tree *t, struct tree_node *leaf, unsigned i, const struct map *in)
+{
+	const struct map *m = &leaf->map[i];
+
+	if (m->start != in->start || m->last != in->last ||
+	    (t->rules->guard &&
+	     t->rules->guard(m, t->rules->arg) != t->rules->guard(in, t->rules->arg)))
+		return false;
+	leaf->map[i] = *in;
+	return true;
+}
+
 void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct map *in, size_t n_in)
 {
 	struct incoming incoming = {.n = n_in, .map = in};
@@ -776,18 +840,27 @@ void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct ma
 		t->height = 1;
 	}
 	descend(t, first, &left);
-	descend(t, last, &right);
-	/* Past the mapping that ends at last; a leaf that only begins after the run is not in it.
-	 */
-	if (right.at[0].slot < right.at[0].node->n &&
-	    right.at[0].node->map[right.at[0].slot].start <= last)
-		right.at[0].slot++;
-	if (right.at[0].slot == 0 && right.at[0].node != left.at[0].node && path_prev(t, &right, 0))
-		right.at[0].slot = right.at[0].node->n;
+	if (!ends_in_leaf(t, &left, last, &right)) {
+		descend(t, last, &right);
+		/* Past the mapping that ends at last; a leaf that only begins after the run is not
+		 * in it.
+		 */
+		if (right.at[0].slot < right.at[0].node->n &&
+		    right.at[0].node->map[right.at[0].slot].start <= last)
+			right.at[0].slot++;
+		if (right.at[0].slot == 0 && right.at[0].node != left.at[0].node &&
+		    path_prev(t, &right, 0))
+			right.at[0].slot = right.at[0].node->n;
+	} else if (n_in == 1 && right.at[0].slot == left.at[0].slot + 1 &&
+		   swap(t, left.at[0].node, left.at[0].slot, in)) {
+		return;
+	}
 
 	t->n = t->n - count_run(t, &left, &right) + n_in;
 	incoming.from = end_of_previous(t, &left);
-	regap_successor(t, &right, n_in ? in[n_in - 1].last + 1 : incoming.from);
+	if (n_in == 0 || right.at[0].slot == 0 ||
+	    right.at[0].node->key[right.at[0].slot - 1] != in[n_in - 1].last)
+		regap_successor(t, &right, n_in ? in[n_in - 1].last + 1 : incoming.from);
 	splice(t, &left, &right, &incoming);
 }
 
