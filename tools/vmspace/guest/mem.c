@@ -5,11 +5,39 @@
 #include "mem.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+/*
+ * On pages larger than the host's a program that takes 4096 for the page size gets EINVAL where it
+ * got none before. Say which call it was, and which argument is to blame.
+ */
+static void explain(const struct call *c, const char *name)
+{
+	static const char *const what[6] = {"address", "length", "", "", "new address", "offset"};
+	bool is_mmap = strcmp(name, "mmap") == 0;
+
+	for (int i = 0; i < 6; i++) {
+		bool counts = i == 0 ? !is_mmap || (c->a[3] & MAP_FIXED) != 0
+				     : (i == 5 && is_mmap) || (i == 4 && strcmp(name, "mremap") == 0);
+
+		if (counts && c->a[i] % HOST_PAGE == 0 && c->a[i] % guest.opts.page_size != 0) {
+			say_once("%s(%#llx, %#llx, ...) answers EINVAL: the %s %#llx is a multiple of "
+				 "%llu but not of the page size, %llu (sysconf(_SC_PAGESIZE) tells it)",
+				 name, (unsigned long long)c->a[0], (unsigned long long)c->a[1],
+				 what[i], (unsigned long long)c->a[i],
+				 (unsigned long long)HOST_PAGE,
+				 (unsigned long long)guest.opts.page_size);
+			return;
+		}
+	}
+}
+
 static void answer(struct call *c, const char *name, int64_t ret)
 {
+	if (ret == -EINVAL && guest.opts.page_size != HOST_PAGE)
+		explain(c, name);
 	call_done(c, ret);
 	trace_call(name, c->a, ret);
 }
