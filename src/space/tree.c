@@ -515,10 +515,15 @@ int tree_reserve(struct tree *t, size_t splices, size_t n_more)
 	return 0;
 }
 
-/* What the edits of a face reserve, a move with its two splices too; so they allocate nothing. */
+/*
+ * What the edits of a face reserve, a move with its two splices too: so in turns they allocate
+ * nothing. A tree of one leaf needs less.
+ */
 void tree_trim(struct tree *t)
 {
-	while (t->n_spare > 2 * (t->height + 3) + 1)
+	size_t keep = t->height <= 1 ? t->height + 1 : 2 * (t->height + 3) + 1;
+
+	while (t->n_spare > keep)
 		node_free(t, take(t));
 }
 
