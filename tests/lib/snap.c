@@ -160,3 +160,25 @@ const char *host_rights(const void *addr)
 	fclose(maps);
 	return rights;
 }
+
+bool host_all_rights(const void *start, size_t len, const char *rights)
+{
+	FILE *maps = open_maps();
+	uint64_t at = (uintptr_t)start, end = at + len;
+	bool none = rights[0] == '\0', all = true;
+	struct region r;
+
+	while (at < end && next_region(maps, &r)) {
+		if (r.end <= at)
+			continue;
+		if (r.start >= end)
+			break;
+		if (none || r.start > at || strcmp(r.rights, rights) != 0) {
+			all = false;
+			break;
+		}
+		at = r.end;
+	}
+	fclose(maps);
+	return all && (none || at >= end);
+}

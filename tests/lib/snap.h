@@ -34,6 +34,8 @@ long snap_differs(const struct snap *a, const struct snap *b);
 void snap_assert_equal(struct snap *a, struct snap *b);
 /* Regions of the host in the range, by /proc/self/maps. */
 unsigned host_regions(const void *start, size_t len);
+/* Has all of the range these rights? "" for unmapped. */
+bool host_all_rights(const void *start, size_t len, const char *rights);
 /* The rights of one address, as /proc/self/maps; "" for unmapped. Static storage. */
 const char *host_rights(const void *addr);
 
