@@ -1,0 +1,1 @@
+mmap A+df000 1000 x shared|noreplace|200000 pipe 0

@@ -1,0 +1,2 @@
+mmap A+b000 1000 x shared|fixed|nonblock rw 0
+madvise A+b000 1000 populate_read

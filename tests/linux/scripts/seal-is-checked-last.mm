@@ -1,0 +1,1 @@
+mmap 0 1000 w shared|growsdown sealed 0
