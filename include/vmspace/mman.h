@@ -71,6 +71,8 @@ struct vms_mm_policy {
 	uint32_t max_map_count; /* regions; the guest's vm.max_map_count */
 	uint64_t page_size;  /* guest page size, a power of two, 4096 or more */
 	uint64_t min_addr;   /* lowest address a guest without privilege may map */
+	uint64_t hint_min;   /* lower hints are raised to it, placement and growth stay above; */
+			     /* min_addr if that is higher. Linux: its security module's minimum */
 	uint64_t task_size;  /* exclusive end of guest addresses */
 	uint64_t mmap_base;  /* where placement starts: downwards, or upwards with BOTTOM_UP */
 	uint64_t stack_gap;  /* bytes kept free below a growing region; Linux: 256 pages */

@@ -77,25 +77,31 @@ void mm_populated(struct vms_mm *mm, uint64_t first, uint64_t last)
 	}
 }
 
-/* May the growing mapping `m` start at `addr`, below it? */
-static bool may_grow(struct vms_mm *mm, const struct map *m, uint64_t addr) REQUIRES(mm->space.lock)
+/* Does nothing stand in the way of `m` down to `addr`? */
+static bool has_room(struct vms_mm *mm, const struct map *m, uint64_t addr)
+	REQUIRES(mm->space.lock)
 {
-	uint64_t stack = mm->pol.limit[VMS_MM_LIMIT_STACK].soft, more = m->start - addr;
 	struct map below;
 
-	if (addr < mm->pol.min_addr || more > m->off)
+	if (addr < mm_lowest(mm))
 		return false;
-	if (space_find_below(&mm->space, m->start, &below)) {
-		uint64_t gap = addr - (below.last + 1);
+	if (!space_find_below(&mm->space, m->start, &below))
+		return true;
+	if (below.last >= addr)
+		return false;
+	return (below.flags & MM_GROWSDOWN) || below.prot == VMS_PROT_NONE ||
+	       addr - (below.last + 1) >= mm->pol.stack_gap;
+}
 
-		if (below.last >= addr)
-			return false;
-		if (!(below.flags & MM_GROWSDOWN) && below.prot != VMS_PROT_NONE &&
-		    gap < mm->pol.stack_gap)
-			return false;
-	}
-	return mm_may_expand(mm, m, (int64_t)more) && m->last - addr + 1 <= stack &&
-	       mm_lock_fits(mm, m->flags, more) && mm_commit_fits(mm, more);
+/* Do the limits let it? */
+static bool may_grow(struct vms_mm *mm, const struct map *m, uint64_t addr)
+	REQUIRES(mm->space.lock)
+{
+	uint64_t stack = mm->pol.limit[VMS_MM_LIMIT_STACK].soft, more = m->start - addr;
+
+	return more <= m->off && mm_may_expand(mm, m, (int64_t)more) &&
+	       m->last - addr + 1 <= stack && mm_lock_fits(mm, m->flags, more) &&
+	       mm_commit_fits(mm, more);
 }
 
 static int grow(struct vms_mm *mm, struct map *m, uint64_t addr) REQUIRES(mm->space.lock)
@@ -106,7 +112,9 @@ static int grow(struct vms_mm *mm, struct map *m, uint64_t addr) REQUIRES(mm->sp
 	struct edit e;
 	int err;
 
-	/* Linux makes the identity before it grows, and keeps it whatever comes of the growth. */
+	if (!has_room(mm, m, addr))
+		return -ENOMEM;
+	/* Linux makes the identity before it asks the limits, and keeps it when they refuse. */
 	err = mm_touch(mm, m->start);
 	if (err)
 		return err;

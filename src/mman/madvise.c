@@ -275,7 +275,7 @@ static int populate(const struct advice *a, uint64_t first, uint64_t last)
 		part = map_cut(&m, addr, min_u64(m.last, last));
 		if (part.flags & MM_SPECIAL)
 			return -EINVAL;
-		if (write ? !(part.prot & VMS_PROT_WRITE) : part.prot == VMS_PROT_NONE)
+		if (!(part.prot & (write ? VMS_PROT_WRITE : VMS_PROT_READ)))
 			return -EINVAL;
 		if (guards_count(&mm->guards, part.start, part.last) != 0)
 			return -EFAULT;

@@ -38,13 +38,6 @@ uint32_t mm_classes(const struct map *m)
 	return classes;
 }
 
-static uint64_t linux_guard(const struct map *m, const void *arg)
-{
-	const struct vms_mm_policy *pol = arg;
-
-	return m->flags & MM_GROWSDOWN ? pol->stack_gap : 0;
-}
-
 /* ---- coming and going ---- */
 
 static int policy_check(const struct vms_mm_policy *pol)
@@ -77,7 +70,7 @@ static int policy_check(const struct vms_mm_policy *pol)
 int vms_mm_create(const struct vms_mm_policy *policy, struct vms_mmu *mmu, struct vms_mm **out)
 {
 	const struct world *w = world_default;
-	struct map_rules rules = { linux_may_merge, mm_classes, linux_guard, NULL };
+	struct map_rules rules = { linux_may_merge, mm_classes, NULL, NULL };
 	struct vms_mm *mm;
 	int err = policy_check(policy);
 
@@ -90,7 +83,6 @@ int vms_mm_create(const struct vms_mm_policy *policy, struct vms_mmu *mmu, struc
 		return fail(-ENOMEM, "mm_create: no memory");
 	memset(mm, 0, sizeof(*mm));
 	mm->pol = *policy;
-	rules.arg = &mm->pol;
 	err = object_create(w, OBJECT_ANON, NULL, &mm->anon);
 	if (err)
 		goto free_mm;

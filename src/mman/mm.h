@@ -102,6 +102,12 @@ static inline uint64_t mm_page(const struct vms_mm *mm)
 	return mm->pol.page_size;
 }
 
+/* The lowest address that placement gives. */
+static inline uint64_t mm_lowest(const struct vms_mm *mm)
+{
+	return align_up(max_u64(mm->pol.min_addr, mm->pol.hint_min), mm->pol.page_size);
+}
+
 static inline uint64_t map_len(const struct map *m)
 {
 	return m->last - m->start + 1;
@@ -171,6 +177,8 @@ int64_t mm_place(struct vms_mm *mm, const struct place *p) REQUIRES(mm->space.lo
  */
 int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);
 int mm_unmap(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);
+/* Part the mappings at both ends of the range, as a replacement does that is refused late. */
+void mm_part(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);
 
 /*
  * Change the flags of one mapping's part (protect.c). `tell` (may be NULL) passes it on to the host,

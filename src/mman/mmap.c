@@ -20,6 +20,7 @@
 #include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 /* The guest's flags are x86-64's; the host's headers may be another machine's, or older. */
 #ifndef MAP_32BIT
@@ -33,6 +34,10 @@
 #endif
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
 #endif
 
 /* What SHARED_VALIDATE knows of: everything older than the flag itself. */
@@ -151,12 +156,49 @@ static int file_seals(struct mmap_call *c)
 	return 0;
 }
 
+/* M21. Of devices only the driver knows; those of memory that cannot are the same everywhere. */
+static bool can_be_mapped(const struct mmap_call *c)
+{
+	const struct world *w = c->mm->space.world;
+	struct stat st;
+
+	if (S_ISREG(c->obj->mode) || S_ISBLK(c->obj->mode))
+		return true;
+	if (!S_ISCHR(c->obj->mode) || w->fstat(w, c->fd, &st) != 0)
+		return false;
+	if (major(st.st_rdev) != 1)
+		return true;
+	switch (minor(st.st_rdev)) {
+	case 3:	 /* null */
+	case 7:	 /* full */
+	case 8:	 /* random */
+	case 9:	 /* urandom */
+	case 11: /* kmsg */
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* M20. The kernel's own small file systems never execute, whatever statfs says of the mount. */
+static bool noexec(const struct vms_object *obj)
+{
+	switch (obj->fs_type) {
+	case PIPEFS_MAGIC:
+	case SOCKFS_MAGIC:
+	case ANON_INODE_FS_MAGIC:
+	case PROC_SUPER_MAGIC:
+	case SYSFS_MAGIC:
+		return true;
+	default:
+		return obj->noexec;
+	}
+}
+
 static int file_backing(struct mmap_call *c)
 {
 	int err = file_range(c);
 
-	if (!err)
-		err = file_seals(c);
 	if (err)
 		return err;
 	switch (c->flags & MAP_TYPE) {
@@ -174,12 +216,12 @@ static int file_backing(struct mmap_call *c)
 	case MAP_PRIVATE:
 		if (c->open_mode == O_WRONLY)
 			return -EACCES;
-		if (c->obj->noexec) {
+		if (noexec(c->obj)) {
 			if (c->prot & PROT_EXEC)
 				return -EPERM;
 			c->map.ceiling &= (uint8_t)~VMS_PROT_EXEC;
 		}
-		if (!S_ISREG(c->obj->mode) && !S_ISBLK(c->obj->mode) && !S_ISCHR(c->obj->mode))
+		if (!can_be_mapped(c))
 			return -ENODEV;
 		if (c->map.flags & MM_GROWSDOWN)
 			return -EINVAL;
@@ -189,7 +231,7 @@ static int file_backing(struct mmap_call *c)
 	}
 	c->map.flags |= MM_FILE;
 	c->map.off = c->off;
-	return 0;
+	return file_seals(c);
 }
 
 static int anon_backing(struct mmap_call *c)
@@ -251,6 +293,24 @@ static int backing(struct mmap_call *c)
 	return 0;
 }
 
+/*
+ * What Linux finds out only when the old mapping is gone already, so that it stays gone: the exceptions
+ * to M27. Shared memory too big for its own file system, and MAP_SYNC where the file system has it but
+ * not for this file.
+ */
+static int late_refusal(const struct mmap_call *c)
+{
+	if (!(c->map.flags & MM_FILE))
+		return (c->map.flags & MM_SHARED) && !(c->map.flags & MM_NORESERVE) &&
+				       !mm_commit_fits(c->mm, c->len) ?
+			       -ENOMEM :
+			       0;
+	return (c->map.flags & MM_SYNC) && (c->obj->fs_type == EXT4_SUPER_MAGIC ||
+					    c->obj->fs_type == XFS_SUPER_MAGIC) ?
+		       -EOPNOTSUPP :
+		       0;
+}
+
 static int limits(struct mmap_call *c)
 {
 	struct vms_mm *mm = c->mm;
@@ -269,9 +329,10 @@ static int limits(struct mmap_call *c)
 		if (c->len > charged && !mm_commit_fits(mm, c->len - charged))
 			err = -ENOMEM;
 		c->map.flags |= MM_ACCOUNT;
-	} else if ((c->flags & MAP_ANONYMOUS) && (c->map.flags & MM_SHARED) &&
-		   !(c->map.flags & MM_NORESERVE) && !mm_commit_fits(mm, c->len)) {
-		err = -ENOMEM; /* shared memory is charged by its own file */
+	}
+	if (!err && late_refusal(c)) {
+		mm_unmap(mm, c->map.start, c->map.last);
+		return late_refusal(c);
 	}
 	/* What it would have replaced stays, but in parts. */
 	if (err)
@@ -313,12 +374,19 @@ static int64_t install(struct mmap_call *c)
 {
 	struct vms_mm *mm = c->mm;
 	struct edit e;
+	bool locked = c->map.flags & MM_LOCKED;
 	int err = guards_reserve(&mm->guards, mm->space.world, 1);
 
 	mm_held(mm);
 	if (err)
 		return err;
 	edit_init(&e, &mm->space);
+	if (locked && (c->map.flags & MM_DROPPABLE)) {
+		/* It is never locked, but until it stands it looks so, and finds no neighbour alike. */
+		c->map.flags &= ~MM_LOCK_MASK;
+		e.plan.keep_first = c->map.start;
+		e.plan.keep_last = c->map.last + 1;
+	}
 	err = edit_map(&e, &c->map);
 	if (!err)
 		err = edit_prepare(&e);
@@ -332,7 +400,7 @@ static int64_t install(struct mmap_call *c)
 	edit_abort(&e);
 	if (err)
 		return err;
-	if ((c->map.flags & MM_LOCKED) ||
+	if (locked ||
 	    (c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
 		mm_populated(mm, c->map.start, c->map.last);
 	return (int64_t)c->map.start;

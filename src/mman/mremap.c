@@ -169,10 +169,19 @@ static int move_edit(struct mremap_call *c, struct edit *e, const struct map *mo
 	uint64_t src_last = c->addr + c->old_len - 1;
 	int err = 0;
 
-	if (c->flags & MREMAP_DONTUNMAP)
+	if (c->flags & MREMAP_DONTUNMAP) {
+		struct map after = c->vma;
+
+		emptied(&after, c);
+		if (map_equal(&after, &c->vma))
+			return (err = edit_map(e, moved)) ? err : edit_prepare(e);
+		/* What stays loses its lock, but is not joined to neighbours that never had one. */
+		e->plan.keep_first = c->vma.start;
+		e->plan.keep_last = c->vma.last + 1;
 		err = edit_update(e, c->vma.start, c->vma.last, emptied, c);
-	else if (c->old_len != 0)
+	} else if (c->old_len != 0) {
 		err = edit_unmap(e, c->addr, src_last);
+	}
 	if (!err)
 		err = edit_map(e, moved);
 	return err ? err : edit_prepare(e);

@@ -27,18 +27,60 @@ static uint64_t legacy_base(const struct vms_mm *mm)
 	return align_up(mm->pol.task_size / 3, mm_page(mm));
 }
 
+/* Where the bytes begin that a growing mapping keeps free below itself. */
+static uint64_t gap_start(const struct vms_mm *mm, const struct map *m)
+{
+	return m->start - (m->flags & MM_GROWSDOWN ? min_u64(mm->pol.stack_gap, m->start) : 0);
+}
+
 /* Is [addr, addr + len) free, its distance to a growing region above included? */
 static bool hint_fits(struct vms_mm *mm, uint64_t addr, uint64_t len) REQUIRES(mm->space.lock)
 {
 	struct map above;
-	uint64_t gap;
 
 	if (addr > mm->pol.task_size - len)
 		return false;
-	if (!space_find(&mm->space, addr, &above))
-		return true;
-	gap = above.flags & MM_GROWSDOWN ? min_u64(mm->pol.stack_gap, above.start) : 0;
-	return addr + len <= above.start - gap;
+	return !space_find(&mm->space, addr, &above) || addr + len <= gap_start(mm, &above);
+}
+
+/*
+ * The highest free run in [lo, hi]. If the mapping above it grows and the run reaches into its gap,
+ * the search goes on below that gap: also when there are mappings inside the gap, with room between
+ * them. That is Linux, and why the tree's own notion of guards is not used.
+ */
+static bool gap_down(struct vms_mm *mm, uint64_t lo, uint64_t hi, uint64_t len, uint64_t *addr)
+	REQUIRES(mm->space.lock)
+{
+	struct map above;
+
+	while (tree_gap_down(&mm->space.tree, lo, hi, len, addr)) {
+		uint64_t end = *addr + len;
+
+		if (!space_find(&mm->space, end, &above) || gap_start(mm, &above) >= end)
+			return true;
+		if (gap_start(mm, &above) <= lo)
+			return false;
+		hi = gap_start(mm, &above) - 1;
+	}
+	return false;
+}
+
+/* The lowest; upwards Linux goes on above the growing mapping. */
+static bool gap_up(struct vms_mm *mm, uint64_t lo, uint64_t hi, uint64_t len, uint64_t *addr)
+	REQUIRES(mm->space.lock)
+{
+	struct map above;
+
+	while (tree_gap_up(&mm->space.tree, lo, hi, len, addr)) {
+		if (!space_find(&mm->space, *addr, &above) ||
+		    !(above.flags & MM_GROWSDOWN) ||
+		    gap_start(mm, &above) >= *addr + len - 1)
+			return true;
+		if (above.last >= hi)
+			return false;
+		lo = above.last + 1;
+	}
+	return false;
 }
 
 static bool search_up(struct vms_mm *mm, const struct place *p, uint64_t len, uint64_t *addr) REQUIRES(mm->space.lock)
@@ -59,7 +101,7 @@ static bool search_up(struct vms_mm *mm, const struct place *p, uint64_t len, ui
 		*addr = hint;
 		return true;
 	}
-	return tree_gap_up(&mm->space.tree, max_u64(lo, mm->pol.min_addr), hi, len, addr);
+	return gap_up(mm, max_u64(lo, mm_lowest(mm)), hi, len, addr);
 }
 
 /* One try for `len` bytes, hint first. */
@@ -72,9 +114,8 @@ static bool search(struct vms_mm *mm, const struct place *p, uint64_t len, uint6
 			*addr = p->hint;
 			return true;
 		}
-		if (mm->pol.mmap_base > mm->pol.min_addr &&
-		    tree_gap_down(&mm->space.tree, mm->pol.min_addr, mm->pol.mmap_base - 1, len,
-				  addr))
+		if (mm->pol.mmap_base > mm_lowest(mm) &&
+		    gap_down(mm, mm_lowest(mm), mm->pol.mmap_base - 1, len, addr))
 			return true;
 	}
 	return search_up(mm, p, len, addr);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
@@ -86,6 +87,23 @@ static uint64_t mmap_base(uint64_t task_size, uint64_t stack_limit, uint64_t pag
 	return align_down(task_size - gap, page);
 }
 
+/*
+ * What the kernel makes of a hint at the bottom. The sysctl tells who may map there; the security
+ * module has a minimum of its own, told nowhere.
+ */
+static uint64_t hint_min(uint64_t page)
+{
+	void *p = mmap((void *)page, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
+	uint64_t addr = (uint64_t)(uintptr_t)p;
+
+	if (p == MAP_FAILED)
+		return 65536;
+	munmap(p, page);
+	/* Far from the hint: something lies there, and nothing was learned. */
+	return addr <= 1u << 20 ? addr : 65536;
+}
+
 int vms_mm_policy_host(struct vms_mm_policy *pol)
 {
 	static const int limits[VMS_MM_LIMITS] = { RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK,
@@ -97,6 +115,7 @@ int vms_mm_policy_host(struct vms_mm_policy *pol)
 	pol->size = sizeof(*pol);
 	pol->page_size = page;
 	pol->min_addr = align_up(read_number("/proc/sys/vm/mmap_min_addr", 65536), page);
+	pol->hint_min = hint_min(page);
 	pol->task_size = align_down(TASK_SIZE, page);
 	pol->max_map_count = (uint32_t)read_number("/proc/sys/vm/max_map_count", 65530);
 	pol->stack_gap = STACK_GUARD * page;

@@ -96,6 +96,29 @@ static int protect_check(const struct protect *p, const struct map *part, int64_
 	return 0;
 }
 
+/* Mappings that have the rights already are left alone: they are not joined with their like. */
+static int change_parts(struct protect *p, struct edit *e, uint64_t first, uint64_t last)
+	REQUIRES(p->mm->space.lock)
+{
+	uint64_t addr = first;
+	struct map m;
+
+	while (space_find(&p->mm->space, addr, &m) && m.start <= last) {
+		struct map part = map_cut(&m, max_u64(addr, m.start), min_u64(m.last, last));
+
+		if (part.prot != p->prot) {
+			int err = edit_update(e, part.start, part.last, change_prot, p);
+
+			if (err)
+				return err;
+		}
+		if (part.last == last)
+			break;
+		addr = part.last + 1;
+	}
+	return 0;
+}
+
 static int protect_apply(struct protect *p, uint64_t first, uint64_t last)
 {
 	struct vms_mm *mm = p->mm;
@@ -104,7 +127,7 @@ static int protect_apply(struct protect *p, uint64_t first, uint64_t last)
 
 	mm_held(mm);
 	edit_init(&e, &mm->space);
-	err = edit_update(&e, first, last, change_prot, p);
+	err = change_parts(p, &e, first, last);
 	if (!err)
 		err = edit_prepare(&e);
 	if (!err && e.after.n > mm->space.counts.n && e.after.n > mm->pol.max_map_count)

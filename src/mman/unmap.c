@@ -1,10 +1,48 @@
 // SPDX-License-Identifier: MIT
 /*
  * unmap.c: munmap (reference linux-mm 1.3) and the checks that every replacement shares.
+ *
+ * Linux parts the mappings at the two ends of the range before it finds a reason to refuse, and does
+ * not join them again. That shows in the maps, so we do it too.
  */
 #include "mman/mm.h"
 
 #include <errno.h>
+
+/* Nothing changes but that two mappings meet at addr. */
+static void no_change(struct map *piece, void *arg)
+{
+}
+
+static void part_at(struct vms_mm *mm, uint64_t addr) REQUIRES(mm->space.lock)
+{
+	struct edit e;
+	struct map m;
+
+	if (!space_find(&mm->space, addr, &m) || m.start >= addr)
+		return;
+	edit_init(&e, &mm->space);
+	e.plan.keep_first = 0;
+	e.plan.keep_last = UINT64_MAX;
+	if (edit_update(&e, addr, m.last, no_change, NULL) == 0 && edit_prepare(&e) == 0)
+		edit_commit(&e);
+	edit_abort(&e);
+}
+
+void mm_part(struct vms_mm *mm, uint64_t first, uint64_t last)
+{
+	part_at(mm, first);
+	part_at(mm, last + 1);
+}
+
+/* What is left of an unmapping that was refused at the mapping `at`. */
+static int refuse(struct vms_mm *mm, uint64_t first, const struct map *at, int err)
+	REQUIRES(mm->space.lock)
+{
+	if (at->start > first)
+		part_at(mm, first);
+	return err;
+}
 
 int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last)
 {
@@ -19,9 +57,9 @@ int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last)
 		    mm->space.counts.n >= mm->pol.max_map_count)
 			return -ENOMEM;
 		if (m.flags & (MM_SEALED | MM_FIXED))
-			return -EPERM;
+			return refuse(mm, first, &m, -EPERM);
 		if (cut && (m.flags & MM_WHOLE))
-			return -EINVAL;
+			return refuse(mm, first, &m, -EINVAL);
 		if (m.last >= last)
 			break;
 		addr = m.last + 1;
