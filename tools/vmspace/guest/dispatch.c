@@ -36,6 +36,7 @@ struct entry {
 static void sys_prctl(struct call *c);
 static void sys_seccomp(struct call *c);
 static void sys_arch_prctl(struct call *c);
+static void sys_maps_itself(struct call *c);
 
 #define FD(nr)	  [nr] = {NULL, 1}
 #define FD2(nr)	  [nr] = {NULL, 3}
@@ -63,6 +64,9 @@ static const struct entry table[GUEST_CALLS] = {
 	FN(SYS_prlimit64, sys_prlimit64),
 	FN(SYS_shmat, sys_shmat),
 	FN(SYS_shmdt, sys_shmdt),
+	FN(SYS_io_setup, sys_maps_itself),
+	FN(425, sys_maps_itself), /* io_uring_setup */
+	FN(453, sys_maps_itself), /* map_shadow_stack */
 
 	/* signals */
 	FN(SYS_rt_sigaction, sys_rt_sigaction),
@@ -147,7 +151,7 @@ static const struct entry table[GUEST_CALLS] = {
 	FD(SYS_fgetxattr),
 	FD(SYS_flistxattr),
 	FD(SYS_fremovexattr),
-	FD(SYS_getdents64),
+	[SYS_getdents64] = {sys_getdents64, 1},
 	FD(SYS_fadvise64),
 	FD(SYS_epoll_wait),
 	[SYS_epoll_ctl] = {NULL, 1 | 1 << 2},
@@ -285,7 +289,7 @@ void *guest_sigsys(int sig, siginfo_t *info, void *ucontext)
 	c.a[5] = (uint64_t)c.g[REG_R9];
 	if (ip == (uint64_t)guest_trap_watched_ip) {
 		watched_return(&c);
-		procfs_opened(&c);
+		procfs_watched(&c);
 	} else if (ip == (uint64_t)guest_trap_parent_ip) {
 		process_parent(&c);
 	} else if (ip == (uint64_t)guest_trap_child_ip) {
@@ -327,6 +331,14 @@ static void sys_seccomp(struct call *c)
 {
 	say_once("the program asked for a seccomp filter: not supported, EINVAL");
 	call_done(c, -EINVAL);
+}
+
+/* The kernel would map memory by itself, behind the engine's back. */
+static void sys_maps_itself(struct call *c)
+{
+	if (c->nr == SYS_io_setup || c->nr == 425)
+		say_once("the program asked for asynchronous I/O rings: not supported yet, ENOSYS");
+	call_done(c, -ENOSYS);
 }
 
 static void sys_arch_prctl(struct call *c)

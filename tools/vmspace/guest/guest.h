@@ -187,6 +187,8 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 		}                         \
 	} while (0)
 void say_text(const char *text, size_t len);
+/* write(2) all of it; the signals that a refusal sends do not reach the guest. 0 or -errno. */
+int quiet_write(int fd, const void *buf, size_t len);
 /* A program may close stderr before it exits: keep it for --maps and --stats. */
 void say_keep(void);
 
@@ -296,6 +298,8 @@ int layout_start(const char **reason);
 int layout_vdso(uint64_t *vdso);
 uint64_t layout_random(uint64_t pages); /* below `pages`, 0 if randomisation is off */
 bool layout_randomize(void);
+/* mmap for ourselves: the address, in our range unless one was asked for, or a negative errno. */
+int64_t layout_mmap(uint64_t addr, uint64_t len, int prot, int flags, int fd, uint64_t off);
 
 /* The line of [vsyscall] in the maps, NULL if this kernel has none. */
 extern const char *layout_vsyscall;
@@ -331,8 +335,9 @@ void sys_dup2(struct call *c);
 /* ---- procfs.c ---- */
 
 void sys_open(struct call *c);
-void procfs_opened(struct call *c);
+void procfs_watched(struct call *c);
 void sys_readlink(struct call *c);
+void sys_getdents64(struct call *c);
 void sys_path(struct call *c); /* calls that follow a path: /proc/self/exe is the guest's */
 bool procfs_is_exe_name(const char *path);
 /* Tell the kernel what to show of this process. */

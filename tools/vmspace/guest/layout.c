@@ -23,6 +23,9 @@
 #include <sys/random.h>
 #include <sys/rseq.h>
 
+#define SCRATCH	       (GUEST_TASK + (UINT64_C(26) << 30)) /* above the parked vdso, below our stack */
+#define SCRATCH_END    (GUEST_TASK + (UINT64_C(46) << 30))
+#define STEP	       (UINT64_C(2) << 20)
 #define RSEQ_SIGNATURE 0x53053053
 #define VDSO_PARTS     8
 #define VDSO_PARK      (GUEST_TASK + (UINT64_C(24) << 30)) /* between our heap and our stack */
@@ -36,6 +39,52 @@ const char *layout_vsyscall;
 
 static struct part parts[VDSO_PARTS];
 static int nparts;
+
+/*
+ * libc's mmap, ours instead: what asks for no address gets one in our range. It is there for
+ * malloc, which turns to mmap when the heap cannot grow (RLIMIT_DATA), and for the library.
+ */
+void *layout_libc_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
+__asm__(".globl mmap, mmap64, __mmap, __mmap64\n"
+	".set mmap, layout_libc_mmap\n"
+	".set mmap64, layout_libc_mmap\n"
+	".set __mmap, layout_libc_mmap\n"
+	".set __mmap64, layout_libc_mmap\n");
+
+void *layout_libc_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	int64_t got = layout_mmap((uint64_t)addr, len, prot, flags, fd, (uint64_t)off);
+
+	if (got < 0) {
+		errno = (int)-got;
+		return MAP_FAILED;
+	}
+	return (void *)got;
+}
+
+/* A free place in our range: one after the other, around again at the end. */
+int64_t layout_mmap(uint64_t addr, uint64_t len, int prot, int flags, int fd, uint64_t off)
+{
+	static uint64_t next = SCRATCH;
+
+	if (addr != 0 || (flags & MAP_FIXED) != 0)
+		return raw6(SYS_mmap, addr, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)fd,
+			    off);
+	if (len > SCRATCH_END - SCRATCH)
+		return -ENOMEM;
+	for (int tries = 0; tries < 64; tries++) {
+		if (len > SCRATCH_END - next)
+			next = SCRATCH;
+		uint64_t at = next;
+
+		next += (len + STEP - 1) & ~(STEP - 1);
+		int64_t got = raw6(SYS_mmap, at, len, (uint64_t)prot,
+				   (uint64_t)(flags | MAP_FIXED_NOREPLACE), (uint64_t)fd, off);
+		if (got != -EEXIST)
+			return got;
+	}
+	return -ENOMEM;
+}
 
 /* Everything of ours lies in our range; what the kernel added is noted. */
 static int check_maps(const char **reason)

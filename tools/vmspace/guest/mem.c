@@ -19,12 +19,15 @@ static void explain(const struct call *c, const char *name)
 	bool is_mmap = strcmp(name, "mmap") == 0;
 
 	for (int i = 0; i < 6; i++) {
-		bool counts = i == 0 ? !is_mmap || (c->a[3] & MAP_FIXED) != 0
-				     : (i == 5 && is_mmap) || (i == 4 && strcmp(name, "mremap") == 0);
+		bool counts =
+			i == 0 ? !is_mmap || (c->a[3] & MAP_FIXED) != 0
+			       : (i == 5 && is_mmap) || (i == 4 && strcmp(name, "mremap") == 0);
 
 		if (counts && c->a[i] % HOST_PAGE == 0 && c->a[i] % guest.opts.page_size != 0) {
-			say_once("%s(%#llx, %#llx, ...) answers EINVAL: the %s %#llx is a multiple of "
-				 "%llu but not of the page size, %llu (sysconf(_SC_PAGESIZE) tells it)",
+			say_once("%s(%#llx, %#llx, ...) answers EINVAL: the %s %#llx is a multiple "
+				 "of "
+				 "%llu but not of the page size, %llu (sysconf(_SC_PAGESIZE) tells "
+				 "it)",
 				 name, (unsigned long long)c->a[0], (unsigned long long)c->a[1],
 				 what[i], (unsigned long long)c->a[i],
 				 (unsigned long long)HOST_PAGE,

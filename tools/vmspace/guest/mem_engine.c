@@ -41,29 +41,15 @@ static struct vms_mm *mm;
 
 /* ---- the world ---- */
 
-static uint64_t scratch = SCRATCH;
-
-/* A free place in our range: one after the other, around again at the end. */
+/* A window's worth of address space does not fit in our range: a hole of the guest's, for now. */
 static int64_t engine_mmap(const struct world *w, uint64_t addr, uint64_t len, int prot, int flags,
 			   int fd, uint64_t off)
 {
-	if (addr != 0 || (flags & MAP_FIXED) != 0)
-		return raw6(SYS_mmap, addr, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)fd,
-			    off);
-	if (len > SCRATCH_END - SCRATCH) /* larger than our range: a hole of the guest's, for now */
-		return raw6(SYS_mmap, 0, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)fd, off);
-	for (int tries = 0; tries < 64; tries++) {
-		if (len > SCRATCH_END - scratch)
-			scratch = SCRATCH;
-		uint64_t at = scratch;
+	int64_t got = layout_mmap(addr, len, prot, flags, fd, off);
 
-		scratch += (len + (UINT64_C(2) << 20) - 1) & ~((UINT64_C(2) << 20) - 1);
-		int64_t got = raw6(SYS_mmap, at, len, (uint64_t)prot,
-				   (uint64_t)(flags | MAP_FIXED_NOREPLACE), (uint64_t)fd, off);
-		if (got != -EEXIST)
-			return got;
-	}
-	return -ENOMEM;
+	if (got == -ENOMEM && addr == 0)
+		got = raw6(SYS_mmap, 0, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)fd, off);
+	return got;
 }
 
 #ifndef PROCMAP_QUERY

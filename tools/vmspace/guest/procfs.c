@@ -165,15 +165,13 @@ static int64_t give_maps(int fd)
 	if (mem < 0)
 		return mem;
 	while (guest_mem->next(&cursor, &r)) {
-		size_t len = strlen(r.line);
-
-		if (raw3(SYS_write, mem, r.line, len) != (int64_t)len) {
+		if (quiet_write(mem, r.line, strlen(r.line)) != 0) {
 			raw1(SYS_close, mem);
 			return -ENOMEM;
 		}
 	}
 	if (layout_vsyscall != NULL)
-		raw3(SYS_write, mem, layout_vsyscall, strlen(layout_vsyscall));
+		quiet_write(mem, layout_vsyscall, strlen(layout_vsyscall));
 	/* Read-only, and at its beginning. */
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", mem);
 	int ro = (int)raw3(SYS_open, link, O_RDONLY | O_CLOEXEC, 0);
@@ -182,8 +180,56 @@ static int64_t give_maps(int fd)
 	return ro < 0 ? ro : replace(fd, ro);
 }
 
-/* An open of the guest is over: the result is in RAX, c holds the call as it was made. */
-void procfs_opened(struct call *c)
+/* struct linux_dirent64 */
+struct entry64 {
+	uint64_t ino;
+	int64_t off;
+	uint16_t len;
+	uint8_t type;
+	char name[];
+};
+
+/* The guest reads a directory of the proc file system: it may list our descriptors. */
+void sys_getdents64(struct call *c)
+{
+	if (on_proc((int)c->a[0]))
+		call_pass_watched(c);
+	else
+		call_pass(c);
+}
+
+/* Take the names of our descriptors out of what was read from a descriptor directory. */
+static void hide_descriptors(struct call *c)
+{
+	static char list[32768];
+	int64_t n = c->g[REG_RAX], kept = 0;
+	char path[64];
+
+	if (n <= 0 || n > (int64_t)sizeof(list) || fd_path((int)c->a[0], path, sizeof(path)) < 0)
+		return;
+	const char *rest = own_entry(path);
+
+	if (rest == NULL || (strcmp(rest, "fd") != 0 && strcmp(rest, "fdinfo") != 0) ||
+	    user_read(list, c->a[1], (size_t)n) != 0)
+		return;
+	for (int64_t at = 0; at < n;) {
+		struct entry64 *e = (void *)(list + at);
+		int64_t len = e->len;
+
+		at += len;
+		if (e->name[0] >= '0' && e->name[0] <= '9' &&
+		    fdguard_ours(strtoull(e->name, NULL, 10)))
+			continue;
+		memmove(list + kept, e, (size_t)len);
+		kept += len;
+	}
+	/* All of it ours: nothing would mean the end, which is not far (ours are the last). */
+	if (user_write(c->a[1], list, (size_t)kept) == 0)
+		call_done(c, kept);
+}
+
+/* An open of the guest is over. */
+static void opened(struct call *c)
 {
 	int64_t fd = c->g[REG_RAX];
 	char path[PATH_MAX];
@@ -218,6 +264,15 @@ void procfs_opened(struct call *c)
 				    strcmp(rest, "smaps_rollup") == 0)) {
 		say_once("/proc/self/%s shows vmspace's own memory too", rest);
 	}
+}
+
+/* A watched call of the guest is over: the result is in RAX, c holds the call as it was made. */
+void procfs_watched(struct call *c)
+{
+	if (c->nr == SYS_getdents64)
+		hide_descriptors(c);
+	else
+		opened(c);
 }
 
 /* ---- links and other calls with a path ---- */

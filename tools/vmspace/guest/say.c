@@ -9,6 +9,7 @@
  */
 #include "guest.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,6 +31,30 @@ void say_keep(void)
 		fdguard_adopt(FD_ERR, fd);
 }
 
+int quiet_write(int fd, const void *buf, size_t len)
+{
+	const char *p = buf;
+	uint64_t pending = 0, noise;
+
+	while (len > 0) {
+		int64_t n = raw3(SYS_write, fd, p, len);
+
+		if (n == -EPIPE || n == -EFBIG) {
+			/* Signals are blocked here (G1): take back the one that was just sent. */
+			struct timespec now = {0, 0};
+
+			noise = SIGBIT(n == -EPIPE ? SIGPIPE : SIGXFSZ);
+			if (raw2(SYS_rt_sigpending, &pending, 8) == 0 && (pending & noise) != 0)
+				raw4(SYS_rt_sigtimedwait, &noise, 0, &now, 8);
+		}
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
 void say_text(const char *text, size_t len)
 {
 	struct stat now;
@@ -41,14 +66,7 @@ void say_text(const char *text, size_t len)
 		 now.st_dev != stderr_then.st_dev || now.st_ino != stderr_then.st_ino ||
 		 now.st_rdev != stderr_then.st_rdev)
 		return;
-	while (len > 0) {
-		int64_t n = raw3(SYS_write, fd, text, len);
-
-		if (n <= 0)
-			return;
-		text += n;
-		len -= (size_t)n;
-	}
+	quiet_write(fd, text, len);
 }
 
 void say(const char *fmt, ...)

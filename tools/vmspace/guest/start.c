@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #define HWCAP2_FSGSBASE_BIT 2
 #define STATUS_USAGE	    2
@@ -81,6 +82,14 @@ int guest_run(struct start *s, const struct handover *h)
 	if (raw5(SYS_prctl, 59, 0, 0, 0, 0) != 0)
 		return refuse(STATUS_USAGE, NULL,
 			      "vmspace run needs syscall user dispatch (Linux 5.11 or later)");
+	/* How guest memory is touched: by our own stack, which is outside its range. */
+	char probe = 1, copy = 0;
+	struct iovec l = {&copy, 1}, r = {&probe, 1};
+
+	if (raw6(SYS_process_vm_readv, (uint64_t)guest.proc.pid, (uint64_t)&l, 1, (uint64_t)&r, 1,
+		 0) != 1)
+		return refuse(STATUS_USAGE, NULL,
+			      "vmspace run needs process_vm_readv, which is forbidden here");
 	fdguard_room_begin();
 	ret = layout_start(&reason);
 	if (ret != 0)
