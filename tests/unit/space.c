@@ -562,14 +562,14 @@ static void test_gaps(void **state)
 static struct vms_space space;
 static struct vms_object *object;
 
-static void space_begin(uint64_t first, uint64_t last)
+static void space_begin(uint64_t first, uint64_t last) ACQUIRES(space.lock)
 {
 	assert_ok(space_init(&space, &tw->world, &no_rules, NULL, first, last, PAGE));
 	assert_ok(object_create(&tw->world, OBJECT_ANON, NULL, &object));
 	lock_take(&space.lock);
 }
 
-static void space_end(void)
+static void space_end(void) RELEASES(space.lock)
 {
 	assert_null(space_validate(&space));
 	lock_drop(&space.lock);
@@ -579,7 +579,7 @@ static void space_end(void)
 	assert_int_equal(tw->live, 0);
 }
 
-static void space_map(uint64_t first, uint64_t last, uint8_t prot)
+static void space_map(uint64_t first, uint64_t last, uint8_t prot) REQUIRES(space.lock)
 {
 	struct map m = {.start = first, .last = last, .obj = object, .off = first, .prot = prot};
 	struct edit e;
@@ -592,7 +592,7 @@ static void space_map(uint64_t first, uint64_t last, uint8_t prot)
 	assert_null(space_validate(&space));
 }
 
-static void space_unmap(uint64_t first, uint64_t last)
+static void space_unmap(uint64_t first, uint64_t last) REQUIRES(space.lock)
 {
 	struct edit e;
 
