@@ -301,7 +301,7 @@ static const struct spoiler file_spoilers[] = {
 	{"M17 a new flag, validated", FLAGS, -EOPNOTSUPP, new_flag},
 	{"M19 shared, writable, file is not", PROT | FD, -EACCES, not_writable},
 	{"M18 not open for reading", FD, -EACCES, not_readable},
-	{"M21 a directory", FD, -ENODEV, directory},
+	{"M21 a directory", FD | OFF, -ENODEV, directory},
 	{"M22 grows, a file", FLAGS, -EINVAL, grows_file},
 	{"M23 RLIMIT_AS", LIMIT, -ENOMEM, as_limit},
 };
