@@ -350,6 +350,8 @@ static void exec(struct call *c, int dirfd, uint64_t path_ptr, uint64_t argv, ui
 			words[n++] = (uint64_t)found.extra[i];
 		ret = add_argv(n, argv, found.nextra > 0 ? 1 : 0);
 	}
+	if (ret >= 0 && !process_in_vfork())
+		check_maps_agree();
 	if (ret >= 0)
 		ret = raw5(SYS_execveat, guest.proc.fd[FD_SELF], "", words, envp, AT_EMPTY_PATH);
 	raw1(SYS_close, h.exe_fd);

@@ -22,6 +22,7 @@
  *	mem.c		memory calls, through the table of mem.h
  *	start.c		from a found program to its first instruction
  *	trace.c report.c	what --trace, --maps and --stats write
+ *	check.c		VMSPACE_CHECK=1: the engine's maps against the host's
  *	say.c		sentences on stderr
  *
  * Invariants
@@ -113,6 +114,7 @@ struct guest {
 	char self_path[PATH_MAX]; /* ours */
 	uint64_t self_dev, self_ino;
 	uint32_t count[GUEST_CALLS]; /* system calls by number, of this image */
+	bool check;		     /* check.c */
 	struct timespec started;
 	uint64_t stack_top; /* initial top of the guest's stack */
 	uint64_t auxv[64];  /* the guest's, for /proc/self/auxv */
@@ -296,7 +298,8 @@ int stack_build(struct start *s, uint64_t *sp);
 int layout_start(const char **reason);
 /* Move the vdso to where the guest's kernel would have put it. */
 int layout_vdso(uint64_t *vdso);
-uint64_t layout_random(uint64_t pages); /* below `pages`, 0 if randomisation is off */
+extern uint64_t layout_vdso_start, layout_vdso_end; /* and its data */
+uint64_t layout_random(uint64_t pages);		    /* below `pages`, 0 if randomisation is off */
 bool layout_randomize(void);
 /* mmap for ourselves: the address, in our range unless one was asked for, or a negative errno. */
 int64_t layout_mmap(uint64_t addr, uint64_t len, int prot, int flags, int fd, uint64_t off);
@@ -310,6 +313,10 @@ void trace_open(bool fresh);
 void trace_image(const char *name);
 void trace_block(void);
 void trace_call(const char *name, const uint64_t *a, int64_t ret);
+
+/* ---- check.c ---- */
+
+void check_maps_agree(void);
 
 /* ---- report.c ---- */
 

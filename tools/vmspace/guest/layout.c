@@ -36,6 +36,7 @@ struct part {
 	char name[32];
 };
 const char *layout_vsyscall;
+uint64_t layout_vdso_start, layout_vdso_end;
 
 static struct part parts[VDSO_PARTS];
 static int nparts;
@@ -224,6 +225,9 @@ int layout_vdso(uint64_t *vdso)
 		return (int)to;
 	guest_mem->munmap((uint64_t)to, whole);
 	bool fits = true;
+
+	layout_vdso_start = (uint64_t)to;
+	layout_vdso_end = (uint64_t)to + whole;
 
 	for (int i = 0; i < nparts; i++) {
 		uint64_t len = parts[i].end - parts[i].start;

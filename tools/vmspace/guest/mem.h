@@ -45,6 +45,8 @@ struct guest_mem_ops {
 	void (*fork_parent)(void);
 	void (*fork_child)(void);
 
+	/* Verify the structures; *why is a sentence. */
+	bool (*valid)(const char **why);
 	/* A phrase with numbers for --stats. */
 	bool (*stats)(char *buf, size_t size);
 	/* The region that holds *cursor or the first above it; sets *cursor to its end. */

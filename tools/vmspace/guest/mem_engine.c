@@ -302,6 +302,14 @@ static bool engine_next(uint64_t *cursor, struct guest_mem_region *r)
 	return true;
 }
 
+static bool engine_valid(const char **why)
+{
+	if (vms_mm_check(mm) == 0)
+		return true;
+	*why = vms_last_error();
+	return false;
+}
+
 static bool engine_stats(char *buf, size_t size)
 {
 	struct vms_mm_info i = {.size = sizeof(i)};
@@ -340,6 +348,7 @@ static const struct guest_mem_ops engine = {
 	.fork_begin = engine_fork_begin,
 	.fork_parent = engine_fork_parent,
 	.fork_child = engine_fork_child,
+	.valid = engine_valid,
 	.stats = engine_stats,
 	.next = engine_next,
 };

@@ -134,6 +134,7 @@ static void report_stats(void)
 void run_finish(void)
 {
 	trace_block();
+	check_maps_agree();
 	if (guest.opts.child)
 		return;
 	if (guest.opts.maps)
