@@ -187,6 +187,11 @@ static int w_fd_path(const struct world *w, int fd, char *buf, size_t size)
 	return PASS(CALL_FD_PATH, w, fd_path, fd, buf, size);
 }
 
+static int w_region(const struct world *w, uint64_t addr, uint64_t *start, uint64_t *end)
+{
+	return PASS(CALL_REGION, w, region, addr, start, end);
+}
+
 int open_descriptors(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -241,6 +246,7 @@ void test_world_begin(struct test_world *tw)
 			   .fd_close = w_fd_close,
 			   .fd_same = w_fd_same,
 			   .fd_path = w_fd_path,
+.region = w_region,
 			   .arg = tw },
 	};
 	world_default = &tw->world;

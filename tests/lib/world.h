@@ -34,6 +34,7 @@ enum world_call {
 	CALL_FD_DUP,
 	CALL_FD_SAME,
 	CALL_FD_PATH,
+	CALL_REGION,
 	WORLD_CALLS
 };
 

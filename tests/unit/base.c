@@ -241,6 +241,27 @@ static void host_memory_calls(void **state)
 	assert_int_equal(w->mincore(w, (uint64_t)at, page, vec), -ENOMEM);
 }
 
+static void host_regions_have_bounds(void **state)
+{
+	const struct world *w = &world_host;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start, end;
+	int64_t at = w->mmap(w, 0, 5 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t p = (uint64_t)at;
+
+	assert_true(at > 0);
+	assert_ok(w->mprotect(w, p + page, 2 * page, PROT_READ));
+	assert_ok(w->munmap(w, p + 4 * page, page));
+	if (w->region(w, p, &start, &end) == -ENOTTY) {
+		print_message("the kernel is older than 6.11\n");
+		skip();
+	}
+	assert_ok(w->region(w, p + 2 * page, &start, &end));
+	assert_int_equal(start, p + page);
+	assert_int_equal(end, p + 3 * page);
+	assert_int_equal(w->region(w, p + 4 * page, &start, &end), -ENOENT);
+	assert_ok(w->munmap(w, p, 4 * page));
+}
+
 static void host_descriptors(void **state)
 {
 	const struct world *w = &world_host;
@@ -276,6 +297,7 @@ int main(void)
 		cmocka_unit_test(wrong_order_stops_the_program),
 		cmocka_unit_test(host_errors_are_results),
 		cmocka_unit_test(host_memory_calls),
+		cmocka_unit_test(host_regions_have_bounds),
 		cmocka_unit_test(host_descriptors),
 	};
 
