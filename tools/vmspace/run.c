@@ -79,7 +79,7 @@ static int search(const char *name, char *path, size_t size, struct program *p)
 static int cannot(const char *name, const struct program *p, int err)
 {
 	if (err == -ENOENT || err == -ENOTDIR) {
-		say("%s: not found", name);
+		say("%s: %s", name, p->reason != NULL ? p->reason : "not found");
 		return STATUS_NOT_FOUND;
 	}
 	if (p->reason != NULL && (err == -ENOEXEC || err == -ELIBBAD))

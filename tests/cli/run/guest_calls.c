@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -978,6 +979,45 @@ static void case_efault(void)
 	printf("setrlimit %ld errno %d\n", syscall(SYS_setrlimit, 77, &st), errno);
 }
 
+static void case_shm(void)
+{
+	int id = shmget(IPC_PRIVATE, 10000, IPC_CREAT | 0600);
+	char *p = shmat(id, NULL, 0);
+
+	printf("attached %d\n", p != (char *)-1);
+	p[9999] = 5;
+	pid_t c = fork();
+
+	if (c == 0) {
+		p[0] = 7;
+		_exit(shmdt(p) == 0 ? p == NULL : 2);
+	}
+	show_status("child", wait_for(c));
+	char *q = shmat(id, NULL, SHM_RDONLY);
+
+	printf("seen %d %d twice %d\n", p[0], q[9999], p != q);
+	struct shmid_ds ds;
+
+	shmctl(id, IPC_STAT, &ds);
+	printf("attaches %d\n", (int)ds.shm_nattch);
+	printf("detach %d %d\n", shmdt(p), shmdt(q));
+	int r = shmdt(p);
+
+	printf("again %d errno %d\n", r, errno);
+	shmctl(id, IPC_STAT, &ds);
+	printf("attaches %d\n", (int)ds.shm_nattch);
+	p = mmap(NULL, 3 * 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	q = (char *)(((uintptr_t)p + 65535) & ~65535ul);
+	r = shmat(id, q, 0) == (void *)-1;
+	printf("occupied %d errno %d\n", r, errno);
+	r = shmat(id, q + 1, SHM_REMAP) == (void *)-1;
+	printf("unaligned %d errno %d\n", r, errno);
+	printf("over it %d\n", shmat(id, q + 1, SHM_REMAP | SHM_RND) == q && q[9999] == 5);
+	shmctl(id, IPC_RMID, NULL);
+	r = shmat(-1, NULL, 0) == (void *)-1;
+	printf("no segment %d errno %d\n", r, errno);
+}
+
 static const struct {
 	const char *name;
 	void (*fn)(void);
@@ -991,6 +1031,7 @@ static const struct {
 	{ "fds", case_fds },	     { "procfs", case_procfs },
 	{ "exec", case_exec },	     { "inherited", case_inherited },
 	{ "memory", case_memory },   { "efault", case_efault },
+	{ "shm", case_shm },
 };
 
 int main(int argc, char **argv)

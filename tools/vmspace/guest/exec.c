@@ -134,14 +134,18 @@ int program_find(int dirfd, const char *path, int flags, struct program *p)
 	struct stat st;
 
 	p->nextra = 0;
+	p->reason = NULL;
 	p->privileged = false;
 	for (int level = 0;; level++) {
 		char line[SCRIPT_LINE + 1] = "", *interp, *arg;
 		char *script = p->text[level < PROGRAM_DEPTH ? level : 0];
 		int fd = open_program(dirfd, path, flags, &st);
 
-		if (fd < 0)
+		if (fd < 0) {
+			p->reason = level > 0 ? "the interpreter in its first line cannot be opened"
+					      : NULL;
 			return fd;
+		}
 		p->own = st.st_dev == guest.self_dev && st.st_ino == guest.self_ino;
 		p->privileged |= has_privileges(fd, &st);
 		int64_t n = raw4(SYS_pread64, fd, line, SCRIPT_LINE, 0);

@@ -20,6 +20,7 @@
  *	procfs.c	/proc/self as the guest should see it
  *	fault.c		a program that dies of a fault
  *	mem.c		memory calls, through the table of mem.h
+ *	shm.c		System V shared memory
  *	start.c		from a found program to its first instruction
  *	trace.c report.c	what --trace, --maps and --stats write
  *	check.c		VMSPACE_CHECK=1: the engine's maps against the host's

@@ -163,15 +163,3 @@ void sys_prlimit64(struct call *c)
 		set_limit(c->a[1], c->a[2]);
 	call_done(c, ret);
 }
-
-/* System V shared memory is not an object of the engine yet. */
-void sys_shmat(struct call *c)
-{
-	say_once("System V shared memory is not supported yet: shmat answers ENOSYS");
-	call_done(c, -ENOSYS);
-}
-
-void sys_shmdt(struct call *c)
-{
-	call_done(c, -EINVAL);
-}
