@@ -263,7 +263,7 @@ SPOIL(no_type)
 
 SPOIL(new_flag)
 {
-	c->a[3] = MAP_FIXED | MAP_SHARED_VALIDATE | 0x10000000u;
+	c->a[3] = MAP_FIXED | MAP_SHARED_VALIDATE | 0x200000u;
 }
 
 SPOIL(not_writable)
