@@ -97,8 +97,9 @@ static int engine_reset(struct side *side)
 	}
 	if (vms_mm_foreign(e->mm, GUEST_CODE, GUEST_CODE_SIZE, VMS_PROT_READ | VMS_PROT_EXEC,
 			   VMS_MM_FOREIGN_FIXED, "code") != 0 ||
-	    vms_mm_foreign(e->mm, GUEST_AREA, GUEST_AREA_SIZE, VMS_PROT_READ | VMS_PROT_WRITE,
-			   VMS_MM_FOREIGN_FIXED, "area") != 0 ||
+	    /* Read only: in the child it is shared, and so none of its data. */
+	    vms_mm_foreign(e->mm, GUEST_AREA, GUEST_AREA_SIZE, VMS_PROT_READ, VMS_MM_FOREIGN_FIXED,
+			   "area") != 0 ||
 	    vms_mm_set_brk(e->mm, GUEST_BRK) != 0 ||
 	    vms_mm_set_stack(e->mm, e->like->stack_addr) != 0) {
 		return fail(e, "start");
@@ -232,7 +233,13 @@ static int64_t mincore_guest(struct engine *e, const struct op *op)
 	size_t filled = 0;
 	uint64_t pages = op->a[1] / e->page + (op->a[1] % e->page != 0);
 
-	/* The bare child's vector is as long; beyond it both say EFAULT. */
+	/* The vector is the caller's to check, where the kernel does: after the range's own bounds.
+	 */
+	if (op->a[0] % e->page == 0 && op->a[1] <= GUEST_TASK &&
+	    op->a[0] <= GUEST_TASK - op->a[1] &&
+	    pages > GUEST_TASK - GUEST_AREA - offsetof(struct guest_area, vec)) {
+		return -EFAULT;
+	}
 	if (pages > GUEST_VEC) {
 		int64_t r = vms_mincore(e->mm, op->a[0], (uint64_t)GUEST_VEC * e->page, e->vec,
 					&filled);

@@ -1,3 +1,4 @@
+# What DONTUNMAP unlocks in passing still counts against RLIMIT_MEMLOCK.
 mlockall future|onfault
 mmap 0 600000 0 shared|noreserve rw 0
 mremap T-7ff000 6000 6000 maymove|dontunmap 0

@@ -1,3 +1,4 @@
+# Placement passes over room between regions inside the gap of a growing one.
 mmap T-f000 20000 0 private|fixed|anon|locked rw 0
 mremap T-f000 1000 1000 maymove|fixed T-13000
 mmap T-7f000 1000 0 private|fixed|anon rw 0
