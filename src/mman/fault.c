@@ -179,10 +179,11 @@ static enum vms_mm_fault fault_locked(struct vms_mm *mm, uint64_t addr, unsigned
 		return VMS_MM_FAULT_ACCERR;
 	if (guards_hold(&mm->guards, addr))
 		return VMS_MM_FAULT_MAPERR;
-	if (past_end(mm, &m, addr))
-		return VMS_MM_FAULT_ADRERR;
+	/* Linux makes ready for the private page before it finds that the file has none. */
 	if (access & VMS_PROT_WRITE)
 		mm_touch(mm, addr);
+	if (past_end(mm, &m, addr))
+		return VMS_MM_FAULT_ADRERR;
 	return VMS_MM_FAULT_NONE;
 }
 

@@ -101,6 +101,7 @@ void vms_mm_fork_child(struct vms_mm *mm) UNCHECKED_LOCKS
 		inherit_one(mm, &m);
 	}
 	mm->def_flags = 0;
+	mm->locked_lost = 0;
 	mm_note_growing(mm, true);
 	mm_unlock(mm);
 }

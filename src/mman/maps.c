@@ -157,7 +157,7 @@ int vms_mm_info(struct vms_mm *mm, struct vms_mm_info *info)
 	mm_catch_up(mm);
 	info->regions = mm->space.counts.n;
 	info->total = bytes[MM_CLASS_TOTAL];
-	info->locked = bytes[MM_CLASS_LOCKED];
+	info->locked = bytes[MM_CLASS_LOCKED] + mm->locked_lost;
 	info->data = bytes[MM_CLASS_DATA];
 	info->stack = bytes[MM_CLASS_STACK];
 	info->brk_start = mm->brk_start;

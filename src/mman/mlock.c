@@ -95,8 +95,8 @@ static int64_t do_lock(struct vms_mm *mm, uint64_t addr, uint64_t len, uint32_t 
 			err = -ENOMEM;
 	}
 	if (!err && len != 0) {
-		if (last < addr)
-			err = -EINVAL;
+		if (addr + len < addr)
+			err = -EINVAL; /* also when it ends just where addresses do */
 		else
 			err = lock_range(mm, addr, last, set);
 		if (!err && set != 0)

@@ -217,7 +217,7 @@ bool mm_lock_fits(const struct vms_mm *mm, uint32_t flags, uint64_t len)
 {
 	if (!(flags & MM_LOCKED) || (mm->pol.flags & VMS_MM_CAP_IPC_LOCK))
 		return true;
-	return mm->space.counts.bytes[MM_CLASS_LOCKED] + len <=
+	return mm->space.counts.bytes[MM_CLASS_LOCKED] + mm->locked_lost + len <=
 	       limit_bytes(mm, VMS_MM_LIMIT_MEMLOCK);
 }
 

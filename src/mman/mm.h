@@ -73,6 +73,7 @@ struct vms_mm {
 	uint64_t stack;		   /* an address in [stack]; 0: none */
 	uint64_t last_ident;	   /* idents given so far */
 	uint32_t def_flags;	   /* MM_LOCK_MASK bits that new mappings get */
+	uint64_t locked_lost;	   /* bytes that lost their lock and still count: mremap's DONTUNMAP */
 	/*
 	 * Mappings that the host may have let grow: the last byte of each, and the bytes they had
 	 * when they were looked for. n_growing past the array: look at all mappings. mm.c

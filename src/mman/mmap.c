@@ -46,9 +46,6 @@
 	 MAP_UNINITIALIZED | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |           \
 	 MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | 0x80u | (0x3fu << MAP_HUGE_SHIFT))
 
-/* The largest file of ext4 with 4 KiB blocks; other file systems reach 2^63 - 1. */
-#define EXT4_MAX_FILE 0xffffffff000u
-
 struct mmap_call {
 	struct vms_mm *mm;
 	uint64_t addr, len, prot, flags, off; /* as given; len is rounded up by decode */
@@ -127,13 +124,12 @@ static int place(struct mmap_call *c)
 	return 0;
 }
 
-/* M14. */
+/* M14. Linux asks the kind of file, not the file system: regular ones end at 2^63 - 1. */
 static int file_range(const struct mmap_call *c)
 {
-	uint64_t most = c->obj->fs_type == EXT4_SUPER_MAGIC ? EXT4_MAX_FILE : INT64_MAX;
+	mode_t mode = c->obj->mode;
+	uint64_t most = S_ISREG(mode) || S_ISBLK(mode) || S_ISSOCK(mode) ? INT64_MAX : UINT64_MAX;
 
-	if (S_ISCHR(c->obj->mode))
-		return 0;
 	return c->len > most || c->off / mm_page(c->mm) > (most - c->len) / mm_page(c->mm) ?
 		       -EOVERFLOW :
 		       0;
@@ -195,6 +191,12 @@ static bool noexec(const struct vms_object *obj)
 	}
 }
 
+/* File systems that have MAP_SYNC, for files on persistent memory. */
+static bool knows_sync(const struct vms_object *obj)
+{
+	return obj->fs_type == EXT4_SUPER_MAGIC || obj->fs_type == XFS_SUPER_MAGIC;
+}
+
 static int file_backing(struct mmap_call *c)
 {
 	int err = file_range(c);
@@ -203,7 +205,7 @@ static int file_backing(struct mmap_call *c)
 		return err;
 	switch (c->flags & MAP_TYPE) {
 	case MAP_SHARED_VALIDATE:
-		if (c->flags & ~(uint64_t)LEGACY_FLAGS)
+		if (c->flags & ~(uint64_t)(LEGACY_FLAGS | (knows_sync(c->obj) ? MAP_SYNC : 0)))
 			return -EOPNOTSUPP;
 		/* fallthrough */
 	case MAP_SHARED:
@@ -305,10 +307,7 @@ static int late_refusal(const struct mmap_call *c)
 				       !mm_commit_fits(c->mm, c->len) ?
 			       -ENOMEM :
 			       0;
-	return (c->map.flags & MM_SYNC) && (c->obj->fs_type == EXT4_SUPER_MAGIC ||
-					    c->obj->fs_type == XFS_SUPER_MAGIC) ?
-		       -EOPNOTSUPP :
-		       0;
+	return (c->map.flags & MM_SYNC) && knows_sync(c->obj) ? -EOPNOTSUPP : 0;
 }
 
 static int limits(struct mmap_call *c)

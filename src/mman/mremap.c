@@ -164,23 +164,29 @@ static void emptied(struct map *piece, void *arg)
 		piece->ident = 0, piece->inherited = 0;
 }
 
+/* DONTUNMAP: does the mapping that stays change, and not only its pages? */
+static bool empties(struct mremap_call *c)
+{
+	struct map after = c->vma;
+
+	emptied(&after, c);
+	return !map_equal(&after, &c->vma);
+}
+
 static int move_edit(struct mremap_call *c, struct edit *e, const struct map *moved)
+	REQUIRES(c->mm->space.lock)
 {
 	uint64_t src_last = c->addr + c->old_len - 1;
 	int err = 0;
 
-	if (c->flags & MREMAP_DONTUNMAP) {
-		struct map after = c->vma;
-
-		emptied(&after, c);
-		if (map_equal(&after, &c->vma))
-			return (err = edit_map(e, moved)) ? err : edit_prepare(e);
+	if (!(c->flags & MREMAP_DONTUNMAP)) {
+		if (c->old_len != 0)
+			err = edit_unmap(e, c->addr, src_last);
+	} else if (empties(c)) {
 		/* What stays loses its lock, but is not joined to neighbours that never had one. */
 		e->plan.keep_first = c->vma.start;
 		e->plan.keep_last = c->vma.last + 1;
 		err = edit_update(e, c->vma.start, c->vma.last, emptied, c);
-	} else if (c->old_len != 0) {
-		err = edit_unmap(e, c->addr, src_last);
 	}
 	if (!err)
 		err = edit_map(e, moved);
@@ -217,6 +223,9 @@ static int64_t move(struct mremap_call *c, uint64_t to)
 			guards_clear(&mm->guards, c->addr + keep, c->addr + c->old_len - 1);
 		if (keep)
 			guards_move(&mm->guards, c->addr, c->addr + keep - 1, to);
+		/* Linux goes on counting what it unlocked in passing. */
+		if ((c->flags & MREMAP_DONTUNMAP) && (c->vma.flags & MM_LOCKED))
+			mm->locked_lost += map_len(&c->vma);
 		mm_note_growing(mm, true);
 	}
 	edit_abort(&e);
@@ -251,6 +260,14 @@ static int64_t place_moved(struct mremap_call *c)
 	return err ? err : to;
 }
 
+/* The old range does not end in the address space: munmap of its tail is refused. */
+static bool reaches_over_end(const struct mremap_call *c)
+{
+	uint64_t task = c->mm->pol.task_size;
+
+	return c->old_len > task || c->addr > task - c->old_len;
+}
+
 /* FIXED and smaller: the destination goes, then the tail of the source, then the rest moves. */
 static int64_t shrink_to(struct mremap_call *c)
 {
@@ -260,6 +277,8 @@ static int64_t shrink_to(struct mremap_call *c)
 
 	mm_held(mm);
 	err = mm_unmap(mm, c->new_addr, c->new_addr + c->new_len - 1);
+	if (!err && reaches_over_end(c))
+		err = -EINVAL;
 	if (!err)
 		err = mm_unmap(mm, c->addr + c->new_len, c->addr + c->old_len - 1);
 	if (err)
@@ -277,7 +296,7 @@ static int64_t move_to(struct mremap_call *c)
 	struct vms_mm *mm = c->mm;
 	uint64_t dst_last = c->new_addr + c->new_len - 1;
 	int64_t to = 0;
-	int err;
+	int err = 0;
 
 	mm_held(mm);
 	if (c->old_len > c->new_len)
@@ -288,11 +307,12 @@ static int64_t move_to(struct mremap_call *c)
 			return err;
 	}
 	if (c->flags & MREMAP_DONTUNMAP) {
-		int64_t more = (int64_t)c->old_len;
-
+		/* The limits are asked for the whole length: what goes must have gone by then. */
 		if (c->flags & MREMAP_FIXED)
-			more -= (int64_t)mm_bytes(mm, c->new_addr, dst_last, 0);
-		if (!mm_may_expand(mm, &c->vma, more))
+			err = mm_unmap(mm, c->new_addr, dst_last);
+		if (err)
+			return err;
+		if (!mm_may_expand(mm, &c->vma, (int64_t)c->old_len))
 			to = -ENOMEM;
 	}
 	if (to == 0)
@@ -352,8 +372,7 @@ static int64_t mremap_locked(struct mremap_call *c)
 	if (wants_address(c))
 		return move_to(c);
 	if (c->new_len < c->old_len) {
-		if (c->old_len > c->mm->pol.task_size ||
-		    c->addr > c->mm->pol.task_size - c->old_len)
+		if (reaches_over_end(c))
 			return -EINVAL;
 		err = mm_unmap(mm, c->addr + c->new_len, c->addr + c->old_len - 1);
 		return err ? err : (int64_t)c->addr;

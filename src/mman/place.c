@@ -135,10 +135,12 @@ static bool search_huge(struct vms_mm *mm, const struct place *p, uint64_t *addr
 	} else if (!p->huge_file) {
 		return false;
 	}
+	/* Offsets are signed in Linux: at their very end this wraps, and the rule applies. */
 	first_huge = align_up(off, size);
-	if (first_huge < off || off + p->len <= first_huge || off + p->len - first_huge < size)
+	if ((int64_t)(off + p->len) <= (int64_t)first_huge || off + p->len - first_huge < size)
 		return false;
-	if (p->len > UINT64_MAX - size || !search(mm, p, p->len + size, addr))
+	if (p->len > UINT64_MAX - size || off + p->len + size < off ||
+	    !search(mm, p, p->len + size, addr))
 		return false;
 	if (*addr == p->hint)
 		return true;

@@ -150,8 +150,8 @@ static bool populates(const struct protect *p, const struct map *part)
 static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 {
 	struct vms_mm *mm = p->mm;
-	bool near_limit = mm->space.counts.n + 2 > mm->pol.max_map_count, populate = false;
-	uint64_t addr = first;
+	bool near_limit = mm->space.counts.n + 2 > mm->pol.max_map_count;
+	uint64_t addr = first, pending = first; /* [pending, addr) is checked and not changed yet */
 	int64_t grown = 0;
 	struct map m;
 	int err = 0, err2 = 0;
@@ -159,6 +159,7 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 	mm_held(mm);
 	for (;;) {
 		struct map part;
+		bool populate;
 
 		if (!space_find(&mm->space, addr, &m) || m.start > addr) {
 			err = -ENOMEM;
@@ -166,24 +167,25 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 		}
 		part = map_cut(&m, addr, min_u64(m.last, last));
 		err = protect_check(p, &part, &grown);
-		if (!err && near_limit) {
-			err = protect_apply(p, part.start, part.last);
-			grown = 0;
-		}
 		if (err)
 			break;
-		populate |= populates(p, &part);
 		addr = part.last + 1;
+		populate = populates(p, &part);
+		if (near_limit || populate) {
+			err2 = protect_apply(p, pending, part.last);
+			if (err2)
+				return err2;
+			pending = addr;
+			grown = 0;
+		}
+		if (populate)
+			mm_populated(mm, part.start, part.last);
 		if (part.last == last)
 			break;
 	}
-	if (!near_limit && addr > first)
-		err2 = protect_apply(p, first, addr - 1);
-	if (err2)
-		return err2;
-	if (populate)
-		mm_populated(mm, first, addr - 1);
-	return err;
+	if (pending < addr)
+		err2 = protect_apply(p, pending, addr - 1);
+	return err2 ? err2 : err;
 }
 
 static int protect_locked(struct protect *p, uint64_t first, uint64_t last, uint64_t grows)
