@@ -13,8 +13,9 @@
  * The keys are the *last* bytes, so "the mapping that holds addr, or the first above it" is one
  * count of smaller keys a level and never has to look at a second leaf.
  *
- * tree_replace() is the only function that changes the tree. It works from the leaves up, and at
- * each level it does the same thing: a run of slots, perhaps over several nodes, is replaced by new
+ * tree_replace() is the only function that changes the tree, but for a value put in the place of
+ * another of the same bytes (tree_spot). It works from the leaves up, and at each level it does the
+ * same thing: a run of slots, perhaps over several nodes, is replaced by new
  * slots. If all stays in one node that is neither too full nor too empty, this is done in place and
  * only the keys and gaps above are brought up to date. Else what is kept of the first and the last
  * node of the run, the new slots, and a neighbour if they are too few, are packed into nodes anew:
@@ -27,8 +28,8 @@
  * Invariants
  *
  *	1. Mappings are in address order, disjoint, and inside the bounds.
- *	2. All leaves are at one depth, `height`; the root of an inner level has two children or
- *more, every other node MIN_KEYS slots or more. No mappings: no root, height 0.
+ *	2. All leaves are at one depth, `height`. The root has two children or more, unless it is a
+ *	   leaf; every other node has MIN_KEYS slots or more. No mappings: no root, height 0.
  *	3. key[i] is the last byte of slot i: exact, not a bound. Unused: UINT64_MAX, so that the
  *	   count of smaller keys needs no n.
  *	4. gap[i] is the gap of mapping i, or the largest under child i. Unused: 0.
@@ -47,7 +48,7 @@
 #define MIN_KEYS 2
 #else
 #define KEYS	 16
-#define MIN_KEYS 4 /* well below a half, so that map and unmap in turn do not split and join */
+#define MIN_KEYS 3 /* well below a half, so that map and unmap in turn do not split and join */
 #endif
 
 /* Even with two slots a node, more mappings than that need more memory than there is. */
@@ -191,22 +192,25 @@ static inline void set_child(struct tree_node *node, unsigned i, struct tree_nod
 
 /* ---- paths ---- */
 
-/* To the mapping that holds addr, or the first above it, or the end of the last leaf. */
+/*
+ * To the mapping that holds addr, or the first above it, or the end of the last leaf. Keys are
+ * exact, so what is not above the root's last key is not above that of any node on the way: only
+ * the root is asked how full it is.
+ */
 static void descend(const struct tree *t, uint64_t addr, struct path *p)
 {
 	struct tree_node *node = t->root;
+	bool above = below(node, addr) == node->n;
 
 	for (unsigned level = t->height - 1; level > 0; level--) {
-		unsigned i = below(node, addr);
+		unsigned i = above ? node->n - 1 : below(node, addr);
 
-		if (i == node->n)
-			i--;
 		p->at[level].node = node;
 		p->at[level].slot = i;
 		node = node->child[i];
 	}
 	p->at[0].node = node;
-	p->at[0].slot = below(node, addr);
+	p->at[0].slot = above ? node->n : below(node, addr);
 }
 
 /* To the first slot of the next node at this level. False: there is none, the path stays. */
@@ -277,15 +281,13 @@ bool tree_find(const struct tree *t, uint64_t addr, struct map *out)
 
 	if (!node)
 		return false;
-	for (unsigned level = t->height - 1; level > 0; level--) {
-		i = below(node, addr);
-		if (i == node->n)
-			return false;
-		node = node->child[i];
-	}
 	i = below(node, addr);
 	if (i == node->n)
 		return false;
+	for (unsigned level = t->height - 1; level > 0; level--) {
+		node = node->child[i];
+		i = below(node, addr);
+	}
 	*out = node->map[i];
 	return true;
 }

@@ -54,6 +54,7 @@ static struct page model[MAX_PAGES], before[MAX_PAGES];
 static struct vms_object *object[OBJECTS];
 static struct vms_space space;
 static uint64_t seed = 1, step, rng;
+static uint64_t quick; /* edits without a plan */
 
 /* ---- tools ---- */
 
@@ -548,17 +549,52 @@ static void check_valid(const char *broken)
 
 /* ---- one step ---- */
 
-static void one_step(void) REQUIRES(space.lock)
+/* One mapping, whole, as the quick edit wants it; false: there is none at a random page. */
+static bool random_whole(struct change *c)
 {
-	struct change change[CHANGES];
-	unsigned n = rnd(3) ? 1 : 1 + (unsigned)rnd(CHANGES);
+	uint64_t i = rnd(n_pages);
+
+	if (!model[i].used)
+		return false;
+	*c = random_change();
+	c->kind = rnd(2) ? MAP : UPDATE;
+	c->from = region_start(i);
+	c->to = region_end(i);
+	return true;
+}
+
+/* False: the quick edit does not fit, and nothing happened. */
+static bool quick_step(struct change *c) REQUIRES(space.lock)
+{
+	struct tree_spot spot;
+	struct map m;
+
+	if (!space_spot(&space, base + c->from * PAGE + rnd(PAGE), &spot))
+		die("no spot at page %" PRIu64, c->from);
+	m = c->kind == MAP ? c->map : *spot.at;
+	m.start = base + c->from * PAGE;
+	m.last = base + c->to * PAGE + (PAGE - 1);
+	if (c->kind == UPDATE)
+		apply_update(c, &m);
+	if (!swap_fits(&space, &spot, &m))
+		return false;
+	swap_commit(&space, &spot, &m, c->kind == MAP);
+	model_change(c);
+	for (uint64_t i = 1; i < n_pages; i++)
+		apart[i] = model[i].first;
+	model_merge(UINT64_MAX, 0);
+	for (uint64_t i = 1; i < n_pages; i++)
+		if (apart[i] != model[i].first)
+			die("a quick edit that should have merged at page %" PRIu64, i);
+	quick++;
+	return true;
+}
+
+static void planned_step(struct change *change, unsigned n) REQUIRES(space.lock)
+{
 	uint64_t keep_from = UINT64_MAX, keep_to = 0;
 	bool abort = rnd(16) == 0;
 	struct edit e;
-
-	memcpy(before, model, sizeof(before[0]) * n_pages);
-	for (uint64_t i = 0; i < n_pages; i++)
-		model[i].touched = model[i].fresh = false;
 
 	edit_init(&e, &space);
 	if (rnd(8) == 0) {
@@ -568,7 +604,6 @@ static void one_step(void) REQUIRES(space.lock)
 		e.plan.keep_last = keep_to < n_pages ? base + keep_to * PAGE : UINT64_MAX;
 	}
 	for (unsigned i = 0; i < n; i++) {
-		change[i] = random_change();
 		if (edit_change(&e, &change[i]))
 			die("change %u failed", i);
 		check_valid(plan_validate(&e.plan));
@@ -595,6 +630,22 @@ static void one_step(void) REQUIRES(space.lock)
 		model_merge(keep_from, keep_to);
 		model_part();
 	}
+}
+
+static void one_step(void) REQUIRES(space.lock)
+{
+	struct change change[CHANGES];
+	unsigned n = rnd(3) ? 1 : 1 + (unsigned)rnd(CHANGES);
+	bool whole = rnd(8) == 0 && random_whole(&change[0]);
+
+	memcpy(before, model, sizeof(before[0]) * n_pages);
+	for (uint64_t i = 0; i < n_pages; i++)
+		model[i].touched = model[i].fresh = false;
+	for (unsigned i = whole; i < n; i++)
+		change[i] = random_change();
+
+	if (!whole || !quick_step(&change[0]))
+		planned_step(change, n);
 	check_valid(space_validate(&space));
 	check_list();
 	check_find();
@@ -659,6 +710,7 @@ int main(int argc, char **argv)
 
 		round_of(steps - step < 5000 ? steps - step : 5000, where, n);
 	}
-	printf("model-space: %" PRIu64 " steps, no difference\n", step);
+	printf("model-space: %" PRIu64 " steps, %" PRIu64 " of them quick, no difference\n", step,
+	       quick);
 	return 0;
 }

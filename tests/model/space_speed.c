@@ -151,6 +151,27 @@ static void protect_whole(uint64_t count) REQUIRES(space.lock)
 	}
 }
 
+/* The same by the quick edit. */
+static void protect_quick(uint64_t count) REQUIRES(space.lock)
+{
+	for (uint64_t i = 0; i < count; i += 2) {
+		uint64_t a = slot();
+
+		for (unsigned k = 0; k < 2; k++) {
+			struct tree_spot spot;
+			struct map m;
+
+			if (!space_spot(&space, a, &spot))
+				must(-1);
+			m = *spot.at;
+			m.prot ^= 4;
+			if (!swap_fits(&space, &spot, &m))
+				must(-1);
+			swap_commit(&space, &spot, &m, false);
+		}
+	}
+}
+
 /* Half of a mapping is split off, and merged again. */
 static void protect_half(uint64_t count) REQUIRES(space.lock)
 {
@@ -243,11 +264,11 @@ static void one_size(uint64_t size, uint64_t hole) UNCHECKED_LOCKS
 	start = now();
 	for (uint64_t i = n; i-- > 0;)
 		map(BASE + i * stride, BASE + i * stride + 2 * PAGE - 1, i & 1 ? 3 : 1);
-	printf("%8" PRIu64 " %s  fill %4.0f", n, hole ? "holes   " : "adjacent",
-	       (now() - start) / (double)n);
+	printf("%8" PRIu64 " %s  height %u  fill %4.0f", n, hole ? "holes   " : "adjacent",
+	       space.tree.height, (now() - start) / (double)n);
 	printf("  find %3.0f", measure(look_up, 1000000) - measure(nothing, 1000000));
-	printf("  protect %3.0f  split+join %3.0f", measure(protect_whole, 200000),
-	       measure(protect_half, 200000));
+	printf("  protect %3.0f  quick %3.0f  split+join %3.0f", measure(protect_whole, 200000),
+	       measure(protect_quick, 200000), measure(protect_half, 200000));
 	before = allocs;
 	printf("  gap+map+unmap %3.0f", measure(map_unmap, 100000));
 	printf(" (%.2f allocs)", (double)(allocs - before) / (100000.0 * ROUNDS));
@@ -255,8 +276,8 @@ static void one_size(uint64_t size, uint64_t hole) UNCHECKED_LOCKS
 	printf("  unmap+map %3.0f", measure(unmap_map, 100000));
 	printf(" (%.2f allocs)", (double)(allocs - before) / (100000.0 * ROUNDS));
 	printf("  gap %3.0f", measure(gap, 100000));
-	printf("  page %3.0f  16TiB %3.0f  height %u\n", measure(reserve_page, 100000),
-	       measure(reserve_16_tib, 100000), space.tree.height);
+	printf("  page %3.0f  16TiB %3.0f\n", measure(reserve_page, 100000),
+	       measure(reserve_16_tib, 100000));
 	fflush(stdout);
 	if (space_validate(&space))
 		must(-1);
@@ -269,7 +290,8 @@ int main(int argc, char **argv)
 	static const uint64_t sizes[] = {10, 1000, 30000, 1000000};
 
 	must(object_create(&counting, OBJECT_ANON, NULL, &object));
-	printf("ns each; \"protect\" and \"split+join\" are one edit each, the pairs two\n");
+	printf("ns each; \"protect\", \"quick\" and \"split+join\" are one edit each, the pairs "
+	       "two\n");
 	for (int i = 0; i < (argc > 1 ? argc - 1 : 4); i++) {
 		uint64_t size = argc > 1 ? strtoull(argv[i + 1], NULL, 0) : sizes[i];
 
