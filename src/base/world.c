@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,15 +158,33 @@ struct procmap_query {
 };
 #define PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct procmap_query)
 
+/* Our own maps, kept open; a forked child's are others. */
+static pthread_mutex_t maps_lock = PTHREAD_MUTEX_INITIALIZER;
+static int maps_fd = -1;
+static pid_t maps_pid;
+
+static int open_maps(void)
+{
+	pid_t pid = getpid();
+
+	if (maps_fd >= 0 && maps_pid == pid)
+		return maps_fd;
+	if (maps_fd >= 0)
+		close(maps_fd);
+	maps_fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	maps_pid = pid;
+	return maps_fd;
+}
+
 static int host_region(const struct world *w, uint64_t addr, uint64_t *start, uint64_t *end)
 {
 	struct procmap_query q = {.size = sizeof(q), .query_addr = addr};
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), err;
+	int fd, err;
 
-	if (fd < 0)
-		return -errno;
-	err = ioctl(fd, PROCMAP_QUERY_IOCTL, &q) < 0 ? -errno : 0;
-	close(fd);
+	pthread_mutex_lock(&maps_lock);
+	fd = open_maps();
+	err = fd < 0 || ioctl(fd, PROCMAP_QUERY_IOCTL, &q) < 0 ? -errno : 0;
+	pthread_mutex_unlock(&maps_lock);
 	if (err)
 		return err;
 	*start = q.vma_start;
