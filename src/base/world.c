@@ -192,6 +192,15 @@ static int host_region(const struct world *w, uint64_t addr, uint64_t *start, ui
 	return 0;
 }
 
+static void host_region_done(const struct world *w)
+{
+	pthread_mutex_lock(&maps_lock);
+	if (maps_fd >= 0)
+		close(maps_fd);
+	maps_fd = -1;
+	pthread_mutex_unlock(&maps_lock);
+}
+
 static int host_fd_path(const struct world *w, int fd, char *buf, size_t size)
 {
 	char link[32];
@@ -228,6 +237,7 @@ const struct world world_host = {
 	.fd_same = host_fd_same,
 	.fd_path = host_fd_path,
 	.region = host_region,
+	.region_done = host_region_done,
 };
 
 const struct world *world_default = &world_host;

@@ -49,6 +49,8 @@ struct world {
 	int (*fd_path)(const struct world *w, int fd, char *buf, size_t size);
 	/* The bounds of this process's region that holds addr; -ENOENT: none, -ENOTTY: cannot tell. */
 	int (*region)(const struct world *w, uint64_t addr, uint64_t *start, uint64_t *end);
+	/* Nobody asks for regions for now: let go of what was kept for it. */
+	void (*region_done)(const struct world *w);
 	void *arg; /* of the world's maker */
 };
 

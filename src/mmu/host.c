@@ -425,6 +425,8 @@ static void host_destroy(struct vms_mmu *mmu)
 {
 	struct host *h = host_of(mmu);
 
+	if (h->mmu.ops->caps & BACKEND_SEAMS)
+		h->world->region_done(h->world);
 	if (h->reserved_len)
 		h->world->munmap(h->world, h->reserved_at, h->reserved_len);
 	h->world->free(h->world, h, sizeof(*h));

@@ -192,6 +192,11 @@ static int w_region(const struct world *w, uint64_t addr, uint64_t *start, uint6
 	return PASS(CALL_REGION, w, region, addr, start, end);
 }
 
+static void w_region_done(const struct world *w)
+{
+	world_host.region_done(&world_host);
+}
+
 int open_descriptors(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -246,7 +251,8 @@ void test_world_begin(struct test_world *tw)
 			   .fd_close = w_fd_close,
 			   .fd_same = w_fd_same,
 			   .fd_path = w_fd_path,
-.region = w_region,
+			   .region = w_region,
+			   .region_done = w_region_done,
 			   .arg = tw },
 	};
 	world_default = &tw->world;
