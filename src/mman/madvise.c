@@ -65,7 +65,7 @@ static bool known(int advice)
 	}
 }
 
-/* Sealed memory that the guest could not write to may not lose its content either. */
+/* Sealed anonymous memory that the guest could not write to may not lose its content either. */
 static bool sealed_against(const struct map *m, int kind)
 {
 	if (!(m->flags & (MM_SEALED | MM_FIXED)))
@@ -78,7 +78,8 @@ static bool sealed_against(const struct map *m, int kind)
 	case MADV_DONTFORK:
 	case MADV_WIPEONFORK:
 	case A_GUARD_INSTALL:
-		return !(m->flags & MM_SHARED) && !(m->prot & VMS_PROT_WRITE);
+		/* What is not the guest's is never its to drop. */
+		return (m->flags & MM_FIXED) || (map_is_anon(m) && !(m->prot & VMS_PROT_WRITE));
 	default:
 		return false;
 	}

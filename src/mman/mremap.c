@@ -154,43 +154,63 @@ static int check_move(struct mremap_call *c)
 	return 0;
 }
 
-static void emptied(struct map *piece, void *arg)
-{
-	const struct mremap_call *c = arg;
-
-	piece->flags &= ~MM_LOCK_MASK;
-	/* Its pages have left as a whole: it is as if never touched. */
-	if (c->vma.start == c->addr && c->vma.last == c->addr + c->old_len - 1)
-		piece->ident = 0, piece->inherited = 0;
-}
-
-/* DONTUNMAP: does the mapping that stays change, and not only its pages? */
-static bool empties(struct mremap_call *c)
-{
-	struct map after = c->vma;
-
-	emptied(&after, c);
-	return !map_equal(&after, &c->vma);
-}
-
 static int move_edit(struct mremap_call *c, struct edit *e, const struct map *moved)
 	REQUIRES(c->mm->space.lock)
 {
-	uint64_t src_last = c->addr + c->old_len - 1;
 	int err = 0;
 
-	if (!(c->flags & MREMAP_DONTUNMAP)) {
-		if (c->old_len != 0)
-			err = edit_unmap(e, c->addr, src_last);
-	} else if (empties(c)) {
-		/* What stays loses its lock, but is not joined to neighbours that never had one. */
-		e->plan.keep_first = c->vma.start;
-		e->plan.keep_last = c->vma.last + 1;
-		err = edit_update(e, c->vma.start, c->vma.last, emptied, c);
-	}
+	if (!(c->flags & MREMAP_DONTUNMAP) && c->old_len != 0)
+		err = edit_unmap(e, c->addr, c->addr + c->old_len - 1);
 	if (!err)
 		err = edit_map(e, moved);
 	return err ? err : edit_prepare(e);
+}
+
+struct emptied {
+	bool whole; /* all its pages have left: it is as if never touched */
+};
+
+static void emptied(struct map *piece, void *arg)
+{
+	const struct emptied *how = arg;
+
+	piece->flags &= ~MM_LOCK_MASK;
+	if (how->whole) {
+		piece->ident = 0;
+		piece->inherited = 0;
+	}
+}
+
+/*
+ * DONTUNMAP: the mapping that holds the source loses its lock, as a whole, and is not joined with
+ * neighbours that never had one. It may have joined the moved one just before.
+ *
+ * => replaces one mapping by one, so it allocates nothing and cannot fail.
+ */
+static void empty_source(struct mremap_call *c) REQUIRES(c->mm->space.lock)
+{
+	struct vms_mm *mm = c->mm;
+	struct emptied how;
+	struct edit e;
+	struct map m, after;
+
+	if (!space_find(&mm->space, c->addr, &m))
+		return;
+	how.whole = m.start == c->addr && m.last == c->addr + c->old_len - 1;
+	after = m;
+	emptied(&after, &how);
+	if (map_equal(&after, &m))
+		return;
+	edit_init(&e, &mm->space);
+	e.plan.keep_first = m.start;
+	e.plan.keep_last = m.last + 1;
+	if (edit_update(&e, m.start, m.last, emptied, &how) == 0 && edit_prepare(&e) == 0) {
+		edit_commit(&e);
+		/* Linux goes on counting what it unlocks in passing. */
+		if (m.flags & MM_LOCKED)
+			mm->locked_lost += map_len(&m);
+	}
+	edit_abort(&e);
 }
 
 static int64_t move(struct mremap_call *c, uint64_t to)
@@ -223,9 +243,8 @@ static int64_t move(struct mremap_call *c, uint64_t to)
 			guards_clear(&mm->guards, c->addr + keep, c->addr + c->old_len - 1);
 		if (keep)
 			guards_move(&mm->guards, c->addr, c->addr + keep - 1, to);
-		/* Linux goes on counting what it unlocked in passing. */
-		if ((c->flags & MREMAP_DONTUNMAP) && (c->vma.flags & MM_LOCKED))
-			mm->locked_lost += map_len(&c->vma);
+		if (c->flags & MREMAP_DONTUNMAP)
+			empty_source(c);
 		mm_note_growing(mm, true);
 	}
 	edit_abort(&e);

@@ -228,26 +228,24 @@ static int64_t do_fork(struct engine *e, const struct op *op)
 	return 0;
 }
 
+/* The vector is the caller's to check, where the kernel does: after the range's own bounds. */
 static int64_t mincore_guest(struct engine *e, const struct op *op)
 {
+	uint64_t addr = op->a[0], len = op->a[1];
+	uint64_t pages = len / e->page + (len % e->page != 0);
+	bool sane = addr % e->page == 0 && len <= GUEST_TASK && addr <= GUEST_TASK - len;
 	size_t filled = 0;
-	uint64_t pages = op->a[1] / e->page + (op->a[1] % e->page != 0);
+	int64_t r;
 
-	/* The vector is the caller's to check, where the kernel does: after the range's own bounds.
-	 */
-	if (op->a[0] % e->page == 0 && op->a[1] <= GUEST_TASK &&
-	    op->a[0] <= GUEST_TASK - op->a[1] &&
-	    pages > GUEST_TASK - GUEST_AREA - offsetof(struct guest_area, vec)) {
+	if (!sane || pages <= GUEST_VEC) {
+		return vms_mincore(e->mm, addr, len, e->vec, &filled);
+	}
+	if (pages > GUEST_TASK - GUEST_AREA - offsetof(struct guest_area, vec)) {
 		return -EFAULT;
 	}
-	if (pages > GUEST_VEC) {
-		int64_t r = vms_mincore(e->mm, op->a[0], (uint64_t)GUEST_VEC * e->page, e->vec,
-					&filled);
-
-		/* Only what ends within the vector can be told. */
-		return r == 0 ? -EFAULT : r;
-	}
-	return vms_mincore(e->mm, op->a[0], op->a[1], e->vec, &filled);
+	/* The child's vector ends within the range: so do we, unless the range is refused before. */
+	r = vms_mincore(e->mm, addr, (uint64_t)GUEST_VEC * e->page, e->vec, &filled);
+	return r == 0 ? -EFAULT : r;
 }
 
 static void perform(struct engine *e, const struct op *op, struct answer *a)
