@@ -9,5 +9,7 @@
 #define STATUS_USAGE 2
 
 int cmd_run(int argc, char **argv);
+int cmd_replay(int argc, char **argv);
+int cmd_record(int argc, char **argv);
 
 #endif

@@ -16,6 +16,8 @@ struct command {
 
 static const struct command commands[] = {
 	{ "run", cmd_run, "run a Linux program on vmspace's memory" },
+	{ "record", cmd_record, "write a program's memory calls to a file" },
+	{ "replay", cmd_replay, "repeat recorded memory calls and compare with the kernel" },
 	{ NULL, NULL, NULL },
 };
 
