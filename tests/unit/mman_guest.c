@@ -32,10 +32,6 @@ void guest_prepare(struct guest *g, enum guest_kind kind, uint64_t page)
 {
 	static const struct vms_mm_limit none = {VMS_LIMIT_INFINITY, VMS_LIMIT_INFINITY};
 
-	uint64_t start, end;
-
-	/* The host's world keeps one descriptor for the life of the process: it is no leak. */
-	world_host.region(&world_host, (uintptr_t)&start, &start, &end);
 	test_world_begin(&g->world);
 	g->kind = kind;
 	g->page = page ? page : (uint64_t)sysconf(_SC_PAGESIZE);
