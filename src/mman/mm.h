@@ -171,12 +171,19 @@ int64_t mm_place(struct vms_mm *mm, const struct place *p) REQUIRES(mm->space.lo
 
 /* ---- pieces that several calls share ---- */
 
+/* What stands in a range. */
+struct under {
+	size_t n;		  /* mappings */
+	uint64_t mapped, charged; /* bytes of them, and of those with MM_ACCOUNT */
+	struct tree_spot spot;	  /* the first, if there is one; until the next change */
+};
+
 /*
  * munmap's body (unmap.c) on a checked range: 0, -EPERM sealed, -EINVAL may not split, -ENOMEM.
- * mm_unmap_check tells whether it would be refused, and how many mappings it would add (-1..1 or
- * less), without doing it.
+ * mm_unmap_check tells whether it would be refused, without doing it, and what it would unmap.
  */
-int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);
+int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last, struct under *under)
+	REQUIRES(mm->space.lock);
 int mm_unmap(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);
 /* Part the mappings at both ends of the range, as a replacement does that is refused late. */
 void mm_part(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);

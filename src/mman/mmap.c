@@ -53,6 +53,7 @@ struct mmap_call {
 	int open_mode;		/* O_ACCMODE of fd; decode */
 	struct vms_object *obj; /* owned; decode for files, backing for the rest */
 	struct map map;		/* what will stand there */
+	struct under under;	/* what it replaces; limits */
 };
 
 static int decode(struct mmap_call *c)
@@ -313,19 +314,16 @@ static int late_refusal(const struct mmap_call *c)
 static int limits(struct mmap_call *c)
 {
 	struct vms_mm *mm = c->mm;
-	uint64_t mapped, charged;
 	int err;
 
 	mm_held(mm);
-	err = mm_unmap_check(mm, c->map.start, c->map.last);
+	err = mm_unmap_check(mm, c->map.start, c->map.last, &c->under);
 	if (err)
 		return err;
-	mapped = mm_bytes(mm, c->map.start, c->map.last, 0);
-	charged = mm_bytes(mm, c->map.start, c->map.last, MM_ACCOUNT);
-	if (!mm_may_expand(mm, &c->map, (int64_t)(c->len - mapped)))
+	if (!mm_may_expand(mm, &c->map, (int64_t)(c->len - c->under.mapped)))
 		err = -ENOMEM;
 	if ((c->map.prot & VMS_PROT_WRITE) && !(c->map.flags & (MM_SHARED | MM_NORESERVE))) {
-		if (c->len > charged && !mm_commit_fits(mm, c->len - charged))
+		if (c->len > c->under.charged && !mm_commit_fits(mm, c->len - c->under.charged))
 			err = -ENOMEM;
 		c->map.flags |= MM_ACCOUNT;
 	}
@@ -363,26 +361,27 @@ static int map_in_host(struct mmap_call *c)
 		b.flags |= BACKEND_DROPPABLE;
 	if ((c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
 		b.flags |= BACKEND_POPULATE;
-	mm_held(c->mm);
-	if (!mm_any_mapped(c->mm, c->map.start, c->map.last))
+	if (c->under.n == 0)
 		b.flags |= BACKEND_NOREPLACE;
 	return backend_map(c->mm->space.mmu, &b);
 }
 
-static int64_t install(struct mmap_call *c)
+/* The host call and the edit around it. */
+static int install(struct mmap_call *c, bool apart)
 {
 	struct vms_mm *mm = c->mm;
 	struct edit e;
-	bool locked = c->map.flags & MM_LOCKED;
-	int err = guards_reserve(&mm->guards, mm->space.world, 1);
+	int err;
 
 	mm_held(mm);
-	if (err)
+	if (c->under.n == 1 && !apart && swap_fits(&mm->space, &c->under.spot, &c->map)) {
+		err = map_in_host(c);
+		if (!err)
+			swap_commit(&mm->space, &c->under.spot, &c->map, true);
 		return err;
+	}
 	edit_init(&e, &mm->space);
-	if (locked && (c->map.flags & MM_DROPPABLE)) {
-		/* It is never locked, but until it stands it looks so, and finds no neighbour alike. */
-		c->map.flags &= ~MM_LOCK_MASK;
+	if (apart) {
 		e.plan.keep_first = c->map.start;
 		e.plan.keep_last = c->map.last + 1;
 	}
@@ -391,16 +390,32 @@ static int64_t install(struct mmap_call *c)
 		err = edit_prepare(&e);
 	if (!err)
 		err = map_in_host(c);
-	if (!err) {
+	if (!err)
 		edit_commit(&e);
-		guards_clear(&mm->guards, c->map.start, c->map.last);
-		mm_note_growing(mm, false);
-	}
 	edit_abort(&e);
+	return err;
+}
+
+static int64_t finish(struct mmap_call *c)
+{
+	struct vms_mm *mm = c->mm;
+	bool locked = c->map.flags & MM_LOCKED, apart = false;
+	int err = guards_reserve(&mm->guards, mm->space.world, 1);
+
+	mm_held(mm);
+	if (locked && (c->map.flags & MM_DROPPABLE)) {
+		/* It is never locked, but until it stands it looks so, and finds no neighbour
+		 * alike. */
+		c->map.flags &= ~MM_LOCK_MASK;
+		apart = true;
+	}
+	if (!err)
+		err = install(c, apart);
 	if (err)
 		return err;
-	if (locked ||
-	    (c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
+	guards_clear(&mm->guards, c->map.start, c->map.last);
+	mm_note_growing(mm, false);
+	if (locked || (c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
 		mm_populated(mm, c->map.start, c->map.last);
 	return (int64_t)c->map.start;
 }
@@ -423,7 +438,7 @@ int64_t vms_mmap(struct vms_mm *mm, uint64_t addr, uint64_t len, uint64_t prot, 
 	if (!result)
 		result = limits(&c);
 	if (!result)
-		result = install(&c);
+		result = finish(&c);
 	object_unref(c.obj);
 	mm_unlock(mm);
 	return result;

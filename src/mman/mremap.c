@@ -314,6 +314,7 @@ static int64_t move_to(struct mremap_call *c)
 {
 	struct vms_mm *mm = c->mm;
 	uint64_t dst_last = c->new_addr + c->new_len - 1;
+	struct under under;
 	int64_t to = 0;
 	int err = 0;
 
@@ -321,7 +322,7 @@ static int64_t move_to(struct mremap_call *c)
 	if (c->old_len > c->new_len)
 		return shrink_to(c);
 	if (c->flags & MREMAP_FIXED) {
-		err = mm_unmap_check(mm, c->new_addr, dst_last);
+		err = mm_unmap_check(mm, c->new_addr, dst_last, &under);
 		if (err)
 			return err;
 	}

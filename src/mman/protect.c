@@ -119,7 +119,8 @@ static int change_parts(struct protect *p, struct edit *e, uint64_t first, uint6
 	return 0;
 }
 
-static int protect_apply(struct protect *p, uint64_t first, uint64_t last)
+/* one: the range is a part of one mapping, which has not got the rights yet. */
+static int protect_apply(struct protect *p, uint64_t first, uint64_t last, bool one)
 {
 	struct vms_mm *mm = p->mm;
 	struct edit e;
@@ -127,7 +128,7 @@ static int protect_apply(struct protect *p, uint64_t first, uint64_t last)
 
 	mm_held(mm);
 	edit_init(&e, &mm->space);
-	err = change_parts(p, &e, first, last);
+	err = one ? edit_update(&e, first, last, change_prot, p) : change_parts(p, &e, first, last);
 	if (!err)
 		err = edit_prepare(&e);
 	if (!err && e.after.n > mm->space.counts.n && e.after.n > mm->pol.max_map_count)
@@ -172,7 +173,7 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 		addr = part.last + 1;
 		populate = populates(p, &part);
 		if (near_limit || populate) {
-			err2 = protect_apply(p, pending, part.last);
+			err2 = protect_apply(p, pending, part.last, false);
 			if (err2)
 				return err2;
 			pending = addr;
@@ -184,31 +185,59 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 			break;
 	}
 	if (pending < addr)
-		err2 = protect_apply(p, pending, addr - 1);
+		err2 = protect_apply(p, pending, addr - 1, false);
 	return err2 ? err2 : err;
+}
+
+/* The common call: the range is the mapping at the spot, or a part of it. */
+static int protect_one(struct protect *p, const struct tree_spot *spot, uint64_t first,
+		       uint64_t last)
+{
+	struct vms_mm *mm = p->mm;
+	struct map part = map_cut(spot->at, first, last), after = part;
+	int64_t grown = 0;
+	int err;
+
+	mm_held(mm);
+	err = protect_check(p, &part, &grown);
+	if (err || part.prot == p->prot)
+		return err;
+	change_prot(&after, p);
+	if (swap_fits(&mm->space, spot, &after)) {
+		err = backend_protect(mm->space.mmu, first, last - first + 1, p->prot);
+		if (!err)
+			swap_commit(&mm->space, spot, &after, false);
+	} else {
+		err = protect_apply(p, first, last, true);
+	}
+	if (!err && populates(p, &part))
+		mm_populated(mm, first, last);
+	return err;
 }
 
 static int protect_locked(struct protect *p, uint64_t first, uint64_t last, uint64_t grows)
 {
 	struct vms_mm *mm = p->mm;
-	struct map m;
+	struct tree_spot spot;
 	int err;
 
 	mm_held(mm);
 	err = mm_catch_up(mm);
 	if (err)
 		return err;
-	if (!space_find(&mm->space, first, &m) || m.start > last)
+	if (!space_spot(&mm->space, first, &spot) || spot.at->start > last)
 		return -ENOMEM;
 	if (grows & PROT_GROWSDOWN) {
-		first = m.start;
-		if (!(m.flags & MM_GROWSDOWN))
+		first = spot.at->start;
+		if (!(spot.at->flags & MM_GROWSDOWN))
 			return -EINVAL;
-	} else if (m.start > first) {
+	} else if (spot.at->start > first) {
 		return -ENOMEM;
 	} else if (grows & PROT_GROWSUP) {
 		return -EINVAL; /* no region of this machine grows up */
 	}
+	if (last <= spot.at->last)
+		return protect_one(p, &spot, first, last);
 	return protect_range(p, first, last);
 }
 

@@ -44,35 +44,44 @@ static int refuse(struct vms_mm *mm, uint64_t first, const struct map *at, int e
 	return err;
 }
 
-int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last)
+int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last, struct under *under)
 {
-	uint64_t addr = first;
-	struct map m;
+	const struct map *m;
+	struct map later;
 
-	while (addr <= last && space_find(&mm->space, addr, &m) && m.start <= last) {
-		bool cut = m.start < first || m.last > last;
+	under->n = 0;
+	under->mapped = under->charged = 0;
+	if (!space_spot(&mm->space, first, &under->spot))
+		return 0;
+	for (m = under->spot.at; m->start <= last; m = &later) {
+		bool cut = m->start < first || m->last > last;
+		uint64_t bytes = min_u64(m->last, last) - max_u64(m->start, first) + 1;
 
 		/* Only a hole inside one mapping adds one. */
-		if (m.start < first && m.last > last &&
+		if (m->start < first && m->last > last &&
 		    mm->space.counts.n >= mm->pol.max_map_count)
 			return -ENOMEM;
-		if (m.flags & (MM_SEALED | MM_FIXED))
-			return refuse(mm, first, &m, -EPERM);
-		if (cut && (m.flags & MM_WHOLE))
-			return refuse(mm, first, &m, -EINVAL);
-		if (m.last >= last)
+		if (m->flags & (MM_SEALED | MM_FIXED))
+			return refuse(mm, first, m, -EPERM);
+		if (cut && (m->flags & MM_WHOLE))
+			return refuse(mm, first, m, -EINVAL);
+		under->n++;
+		under->mapped += bytes;
+		if (m->flags & MM_ACCOUNT)
+			under->charged += bytes;
+		if (m->last >= last || !space_find(&mm->space, m->last + 1, &later))
 			break;
-		addr = m.last + 1;
 	}
 	return 0;
 }
 
 int mm_unmap(struct vms_mm *mm, uint64_t first, uint64_t last)
 {
+	struct under under;
 	struct edit e;
-	int err = mm_unmap_check(mm, first, last);
+	int err = mm_unmap_check(mm, first, last, &under);
 
-	if (err || !mm_any_mapped(mm, first, last))
+	if (err || under.n == 0)
 		return err;
 	err = guards_reserve(&mm->guards, mm->space.world, 1);
 	if (err)
