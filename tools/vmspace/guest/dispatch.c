@@ -197,18 +197,31 @@ static const struct entry table[GUEST_CALLS] = {
 
 void call_pass(struct call *c)
 {
-	uint64_t sp = (uint64_t)c->g[REG_RSP] - 128 - 8;
-
-	*(uint64_t *)sp = (uint64_t)c->g[REG_RIP];
-	c->g[REG_RSP] = (greg_t)sp;
+	c->g[REG_RCX] = c->g[REG_RIP];
 	c->g[REG_RIP] = (greg_t)guest_stub_pass;
 	c->g[REG_RAX] = c->nr;
 }
 
-static struct stub_frame *push_frame(struct call *c)
+void call_pass_watched(struct call *c)
 {
-	struct stub_frame *f = (void *)((uint64_t)c->g[REG_RSP] - sizeof(*f));
+	c->g[REG_RCX] = c->g[REG_RIP];
+	c->g[REG_R11] = c->nr;
+	c->g[REG_RIP] = (greg_t)guest_stub_watched;
+	c->g[REG_RAX] = c->nr;
+}
 
+struct stub_frame *call_frame(struct call *c, uint64_t *at)
+{
+	static struct stub_frame frame;
+	struct stub_frame *f = &frame;
+
+	/* Below the signal frame, which the kernel will read once more. */
+	*at = ((uint64_t)uc_frame(c->uc) - sizeof(*f)) & ~UINT64_C(15);
+	memset(f, 0, sizeof(*f));
+	if (user_write(*at, f, sizeof(*f)) != 0) {
+		call_done(c, -EFAULT);
+		return NULL;
+	}
 	f->ret = (uint64_t)c->g[REG_RIP];
 	f->arg[0] = (uint64_t)c->g[REG_RDI];
 	f->arg[1] = (uint64_t)c->g[REG_RSI];
@@ -216,46 +229,35 @@ static struct stub_frame *push_frame(struct call *c)
 	f->arg[3] = (uint64_t)c->g[REG_R10];
 	f->arg[4] = (uint64_t)c->g[REG_R8];
 	f->arg[5] = (uint64_t)c->g[REG_R9];
-	c->g[REG_RSP] = (greg_t)f;
-	c->g[REG_RAX] = c->nr;
+	f->sp = (uint64_t)c->g[REG_RSP];
 	return f;
 }
 
-/* The caller may point c->a into the frame's room, then must call call_set_args(). */
-struct stub_frame *call_pass_changed(struct call *c)
+void call_pass_changed(struct call *c, const struct stub_frame *f, uint64_t at)
 {
-	struct stub_frame *f = push_frame(c);
-
-	c->g[REG_RIP] = (greg_t)guest_stub_changed;
-	return f;
-}
-
-void call_set_args(struct call *c)
-{
+	if (user_write(at, f, sizeof(*f)) != 0) {
+		call_done(c, -EFAULT);
+		return;
+	}
 	c->g[REG_RDI] = (greg_t)c->a[0];
 	c->g[REG_RSI] = (greg_t)c->a[1];
 	c->g[REG_RDX] = (greg_t)c->a[2];
 	c->g[REG_R10] = (greg_t)c->a[3];
 	c->g[REG_R8] = (greg_t)c->a[4];
 	c->g[REG_R9] = (greg_t)c->a[5];
+	c->g[REG_RSP] = (greg_t)at;
+	c->g[REG_RIP] = (greg_t)guest_stub_changed;
+	c->g[REG_RAX] = c->nr;
 }
 
-void call_pass_watched(struct call *c)
-{
-	push_frame(c)->room[0] = (uint64_t)c->nr;
-	c->g[REG_RIP] = (greg_t)guest_stub_watched;
-}
-
-/* The call is over: back to the guest with its registers as they were, RAX is the result. */
+/* The call is over: back to the guest, RAX is the result. */
 static void watched_return(struct call *c)
 {
-	struct stub_frame *f = (void *)c->g[REG_RSP];
+	const struct watch_frame *f = (const void *)c->g[REG_RSP];
 
-	memcpy(c->a, f->arg, sizeof(c->a));
-	c->nr = (long)f->room[0];
-	call_set_args(c);
-	c->g[REG_RSP] += (greg_t)sizeof(*f);
+	c->nr = (long)f->nr;
 	c->g[REG_RIP] = (greg_t)f->ret;
+	c->g[REG_RSP] += (greg_t)sizeof(*f);
 }
 
 int dispatch_arm(void)

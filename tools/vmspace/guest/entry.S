@@ -5,14 +5,20 @@
  * guest_stub_start .. + 4096 is the one range from which system calls are let through while the
  * selector says "block". Everything in it runs on the guest's stack, FS base and signal mask.
  *
- * The frame that C pushes for a stub that needs one (struct stub_frame in dispatch.h), below the
- * guest's red zone:
+ * The signal frame of SIGSYS lies right below the guest's red zone, and the kernel reads it again
+ * when our handler returns: C may not write there. So a stub gets what it needs in rcx and r11,
+ * which a system call spoils anyway, and pushes it itself, once the signal frame is dead:
+ *
+ *	rcx	return address in the guest
+ *	r11	the call's number, for C to know after a watched call
+ *
+ * A call with changed arguments needs more: C puts a struct stub_frame (guest.h) below the signal
+ * frame, and rsp is there:
  *
  *	rsp + 0   return address in the guest
  *	rsp + 8   rdi rsi rdx r10 r8 r9 as the guest passed them
- *	rsp + 56  rcx and r11 are the kernel's to spoil; 72 bytes of room for changed arguments
- *	rsp + 128 the guest's red zone, 128 bytes
- *	rsp + 256 the guest's rsp
+ *	rsp + 56  the guest's rsp
+ *	rsp + 64  room for changed arguments
  */
 
 	.section .text.guest_stub, "ax", @progbits
@@ -27,9 +33,11 @@ guest_restorer:
 	syscall
 	ud2
 
-	/* A call as the guest made it. The return address lies below the red zone. */
+	/* A call as the guest made it. */
 	.globl guest_stub_pass
 guest_stub_pass:
+	lea -128(%rsp), %rsp
+	push %rcx
 	syscall
 	ret $128
 
@@ -44,11 +52,16 @@ guest_stub_changed_ip:
 	mov 32(%rsp), %r10
 	mov 40(%rsp), %r8
 	mov 48(%rsp), %r9
-	ret $248
+	mov (%rsp), %rcx
+	mov 56(%rsp), %rsp
+	jmp *%rcx
 
-	/* A call whose result we look at: the trap after it leads to C, which undoes the frame. */
+	/* A call whose result we look at: the trap after it leads to C (struct watch_frame). */
 	.globl guest_stub_watched
 guest_stub_watched:
+	lea -128(%rsp), %rsp
+	push %rcx
+	push %r11
 	syscall
 	jmp guest_trap_watched
 

@@ -32,8 +32,8 @@
  *	   memory or start a thread is made; malloc lives in the kernel's heap behind our bss.
  *	G3 No libc call goes through the vdso (clock_gettime, time, ...): it has been moved.
  *	G4 SIGSYS is never blocked while guest code runs.
- *	G5 Guest pointers are read and written by user.c only. The exception is the stack just below
- *	   the guest's rsp where the kernel has written the signal frame a moment ago.
+ *	G5 Guest pointers are read and written by user.c only. The exceptions are the signal frame,
+ *	   which the kernel has written a moment ago, and what a stub of ours has pushed above it.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -133,24 +133,37 @@ struct call {
 	uint64_t a[6];
 };
 
-/* What a stub finds at rsp (entry.S). */
+/* What guest_stub_changed finds at rsp (entry.S). */
 struct stub_frame {
 	uint64_t ret;
 	uint64_t arg[6]; /* rdi rsi rdx r10 r8 r9 */
-	uint64_t room[9];
+	uint64_t sp;
+	uint64_t room[8];
+};
+_Static_assert(offsetof(struct stub_frame, sp) == 56, "entry.S knows this place");
+
+/* What guest_stub_watched has pushed when it traps (entry.S). */
+struct watch_frame {
+	uint64_t nr;
+	uint64_t ret;
 	uint64_t red_zone[16];
 };
-_Static_assert(sizeof(struct stub_frame) == 256, "entry.S knows this size");
 
 static inline void call_done(struct call *c, int64_t value)
 {
 	c->g[REG_RAX] = value;
 }
 
-/* Run the call after we have returned: as it is; with the arguments now in c->a; and watched. */
+/* Run the call as it is after we have returned. */
 void call_pass(struct call *c);
-struct stub_frame *call_pass_changed(struct call *c);
-void call_set_args(struct call *c);
+/*
+ * Run it with the arguments in c->a, which may point into `room` of *at, where the frame will
+ * be. It is to be filled in by the caller, then sent off. NULL: there is no stack for it, and the
+ * call has been answered EFAULT.
+ */
+struct stub_frame *call_frame(struct call *c, uint64_t *at);
+void call_pass_changed(struct call *c, const struct stub_frame *f, uint64_t at);
+/* Run it as it is, and come by us with the result (procfs_watched). */
 void call_pass_watched(struct call *c);
 /* Signal handlers of ours return the signal frame to leave through (entry.S). */
 void *guest_sigsys(int sig, siginfo_t *info, void *uc);

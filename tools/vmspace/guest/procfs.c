@@ -316,7 +316,11 @@ void sys_path(struct call *c)
 		call_pass(c);
 		return;
 	}
-	call_pass_changed(c)->room[4] = 0;
+	uint64_t at;
+	struct stub_frame *f = call_frame(c, &at);
+
+	if (f == NULL)
+		return;
 	c->a[arg] = (uint64_t)guest.exe;
-	call_set_args(c);
+	call_pass_changed(c, f, at);
 }

@@ -247,12 +247,16 @@ static void pass_with_mask(struct call *c, int arg)
 		call_pass(c);
 		return;
 	}
-	struct stub_frame *f = call_pass_changed(c);
+	uint64_t at, room;
+	struct stub_frame *f = call_frame(c, &at);
 
+	if (f == NULL)
+		return;
+	room = at + offsetof(struct stub_frame, room);
 	mark_wait(c, f);
 	f->room[0] = mask & ~SIGBIT(SIGSYS);
-	c->a[arg] = (uint64_t)&f->room[0];
-	call_set_args(c);
+	c->a[arg] = room;
+	call_pass_changed(c, f, at);
 }
 
 /* The same where the argument points to {pointer, size}. */
@@ -265,14 +269,18 @@ static void pass_with_mask_pair(struct call *c, int arg)
 		call_pass(c);
 		return;
 	}
-	struct stub_frame *f = call_pass_changed(c);
+	uint64_t at, room;
+	struct stub_frame *f = call_frame(c, &at);
 
+	if (f == NULL)
+		return;
+	room = at + offsetof(struct stub_frame, room);
 	mark_wait(c, f);
 	f->room[0] = mask & ~SIGBIT(SIGSYS);
-	f->room[1] = (uint64_t)&f->room[0];
+	f->room[1] = room;
 	f->room[2] = pair[1];
-	c->a[arg] = (uint64_t)&f->room[1];
-	call_set_args(c);
+	c->a[arg] = room + 8;
+	call_pass_changed(c, f, at);
 }
 
 void sys_rt_sigsuspend(struct call *c)
