@@ -23,7 +23,7 @@
 #ifdef VMS_SMALL_LIMITS
 #define PLAN_MAPS    2
 #define PLAN_WINDOWS 1
-#define PLAN_EVENTS  1
+#define PLAN_EVENTS  2
 #define PLAN_SEAMS   1
 #else
 #define PLAN_MAPS    8

@@ -304,6 +304,51 @@ static void test_replace_by_equal(void **state)
 	end();
 }
 
+/* The same for one whole mapping: nothing is left to do for the tree. */
+static void test_whole_by_equal(void **state)
+{
+	begin("B.AA.C", NULL);
+	do_map('A', 2, 3);
+	finish("B.AA.C", "-2-3:A +2-3:A");
+	assert_int_equal(plan.win[0].old_n, 0);
+	assert_int_equal(plan.win[0].cur_n, 0);
+	assert_int_equal(plan.before.n, 0);
+	end();
+	begin("B.AA.C", NULL);
+	do_protect(3, 2, 3);
+	finish("B.AA.C", "");
+	assert_int_equal(plan.win[0].old_n, 0);
+	end();
+	begin("BAAC", NULL);
+	do_protect(1, 1, 2);
+	finish("BaaC", "~1-2:a");
+	assert_int_equal(plan.win[0].old_at, 1);
+	assert_int_equal(plan.win[0].old_n, 1);
+	assert_int_equal(plan.win[0].cur_n, 1);
+	end();
+}
+
+/* Merges that the host did not make are taken back, at the seams that it has. */
+static void test_part(void **state)
+{
+	uint64_t seam = BASE + 2 * PAGE;
+
+	begin("AA.A", NULL);
+	plan.list_seams = true;
+	do_map('A', 2, 2);
+	finish("AAAA", "+2-2:A");
+	assert_int_equal(plan.merges, 2);
+	assert_int_equal(plan.n_seam, 2);
+	assert_int_equal(plan.seam[0], BASE + 2 * PAGE);
+	assert_int_equal(plan.seam[1], BASE + 3 * PAGE);
+	plan_part(&plan, &seam, 1);
+	assert_null(plan_validate(&plan));
+	assert_string_equal(outcome(), "AA|AA");
+	assert_int_equal(plan.merges, 1);
+	assert_int_equal(plan.after.n - plan.before.n, 0);
+	end();
+}
+
 static void test_replace_many(void **state)
 {
 	begin("ABCD.E", NULL);
@@ -730,6 +775,8 @@ int main(void)
 		TEST(test_protect),
 		TEST(test_nothing_changes),
 		TEST(test_replace_by_equal),
+		TEST(test_whole_by_equal),
+		TEST(test_part),
 		TEST(test_replace_many),
 		TEST(test_untouched_pair_stays),
 		TEST(test_ident),
