@@ -31,8 +31,17 @@ struct mm_map {
 	uint32_t auxv_size, exe_fd;
 };
 
+/* The kernel took it (it need not: CONFIG_CHECKPOINT_RESTORE); else we answer ourselves. */
+static bool described;
+static uint64_t args[2], env[2]; /* where the strings lie on the guest's stack */
+
 void procfs_describe(const struct start *s, uint64_t sp)
 {
+	args[0] = s->arg_start;
+	args[1] = s->arg_end;
+	env[0] = s->env_start;
+	env[1] = s->env_end;
+
 	struct mm_map m = {
 		.start_code = s->prog.start_code,
 		.end_code = s->prog.end_code,
@@ -69,7 +78,7 @@ void procfs_describe(const struct start *s, uint64_t sp)
 	if (p == NULL)
 		return;
 	m.start_brk = strtoull(p + 1, NULL, 10);
-	raw5(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &m, sizeof(m), 0);
+	described = raw5(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &m, sizeof(m), 0) == 0;
 }
 
 static bool on_proc(int fd)
@@ -155,10 +164,31 @@ static int64_t replace(int fd, int new)
 	return ret < 0 ? ret : fd;
 }
 
+/* What was written to `mem` so far, read-only and at its beginning, in the place of `fd`. */
+static int64_t give(int fd, int mem)
+{
+	char link[48];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", mem);
+	int ro = (int)raw3(SYS_open, link, O_RDONLY | O_CLOEXEC, 0);
+
+	raw1(SYS_close, mem);
+	return ro < 0 ? ro : replace(fd, ro);
+}
+
+static int64_t give_bytes(int fd, uint64_t from, uint64_t to)
+{
+	int mem = (int)raw2(SYS_memfd_create, "proc", MFD_CLOEXEC);
+
+	if (mem < 0)
+		return mem;
+	raw3(SYS_write, mem, from, to - from); /* guest memory is the kernel's to check */
+	return give(fd, mem);
+}
+
 static int64_t give_maps(int fd)
 {
 	static struct guest_mem_region r;
-	char link[48];
 	uint64_t cursor = 0;
 	int mem = (int)raw2(SYS_memfd_create, "maps", MFD_CLOEXEC);
 
@@ -172,12 +202,102 @@ static int64_t give_maps(int fd)
 	}
 	if (layout_vsyscall != NULL)
 		quiet_write(mem, layout_vsyscall, strlen(layout_vsyscall));
-	/* Read-only, and at its beginning. */
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", mem);
-	int ro = (int)raw3(SYS_open, link, O_RDONLY | O_CLOEXEC, 0);
+	return give(fd, mem);
+}
 
-	raw1(SYS_close, mem);
-	return ro < 0 ? ro : replace(fd, ro);
+/* struct linux_dirent64 */
+struct entry64 {
+	uint64_t ino;
+	int64_t off;
+	uint16_t len;
+	uint8_t type;
+	char name[];
+};
+
+/* The guest reads a directory of the proc file system: it may list our descriptors. */
+void sys_getdents64(struct call *c)
+{
+	if (on_proc((int)c->a[0]))
+		call_pass_watched(c);
+	else
+		call_pass(c);
+}
+
+/* Take the names of our descriptors out of what was read from a descriptor directory. */
+static void hide_descriptors(struct call *c)
+{
+	static char list[32768];
+	int64_t n = c->g[REG_RAX], kept = 0;
+	char path[64];
+
+	if (n <= 0 || n > (int64_t)sizeof(list) || fd_path((int)c->a[0], path, sizeof(path)) < 0)
+		return;
+	const char *rest = own_entry(path);
+
+	if (rest == NULL || (strcmp(rest, "fd") != 0 && strcmp(rest, "fdinfo") != 0) ||
+	    user_read(list, c->a[1], (size_t)n) != 0)
+		return;
+	for (int64_t at = 0; at < n;) {
+		struct entry64 *e = (void *)(list + at);
+		int64_t len = e->len;
+
+		at += len;
+		if (e->name[0] >= '0' && e->name[0] <= '9' &&
+		    fdguard_ours(strtoull(e->name, NULL, 10)))
+			continue;
+		memmove(list + kept, e, (size_t)len);
+		kept += len;
+	}
+	/* All of it ours: nothing would mean the end, which is not far (ours are the last). */
+	if (user_write(c->a[1], list, (size_t)kept) == 0)
+		call_done(c, kept);
+}
+
+/* An open of the guest is over. */
+static void opened(struct call *c)
+{
+	int64_t fd = c->g[REG_RAX];
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (fd < 0 || raw2(SYS_fstat, fd, &st) != 0)
+		return;
+	if (st.st_dev == guest.self_dev && st.st_ino == guest.self_ino) {
+		bool at = c->nr == SYS_openat || c->nr == 437;
+		int dirfd = at ? (int)c->a[0] : AT_FDCWD;
+
+		if (user_str(path, c->a[at ? 1 : 0], sizeof(path)) < 0 || !is_exe_link(dirfd, path))
+			return;
+		int new = (int)raw3(SYS_open, guest.exe, O_RDONLY | O_CLOEXEC, 0);
+
+		if (new >= 0)
+			replace((int)fd, new);
+		return;
+	}
+	if (!S_ISREG(st.st_mode) || !on_proc((int)fd) || fd_path((int)fd, path, sizeof(path)) < 0)
+		return;
+	const char *rest = own_entry(path);
+
+	int64_t ret = fd;
+
+	if (rest == NULL)
+		return;
+	if (strcmp(rest, "maps") == 0)
+		ret = give_maps((int)fd);
+	else if (!described && strcmp(rest, "auxv") == 0)
+		ret = give_bytes((int)fd, (uint64_t)guest.auxv,
+				 (uint64_t)guest.auxv + guest.auxv_bytes);
+	else if (!described && strcmp(rest, "cmdline") == 0)
+		ret = give_bytes((int)fd, args[0], args[1]);
+	else if (!described && strcmp(rest, "environ") == 0)
+		ret = give_bytes((int)fd, env[0], env[1]);
+	else if (strcmp(rest, "smaps") == 0 || strcmp(rest, "numa_maps") == 0 ||
+		 strcmp(rest, "smaps_rollup") == 0)
+		say_once("/proc/self/%s shows vmspace's own memory too", rest);
+	if (ret < 0) {
+		raw1(SYS_close, fd);
+		call_done(c, ret);
+	}
 }
 
 /* struct linux_dirent64 */
