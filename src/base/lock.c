@@ -97,5 +97,6 @@ void lock_drop(struct lock *l) UNCHECKED_LOCKS
 void lock_reset_in_child(struct lock *l) UNCHECKED_LOCKS
 {
 	note_drop(l);
-	pthread_mutex_init(&l->mutex, NULL);
+	/* As pthread_atfork(3) has it: the child's only thread is the copy of the one that took it. */
+	pthread_mutex_unlock(&l->mutex);
 }

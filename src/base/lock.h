@@ -46,7 +46,7 @@ void lock_init(struct lock *l, enum lock_rank rank, const char *name);
 void lock_fini(struct lock *l);
 void lock_take(struct lock *l) ACQUIRES(l);
 void lock_drop(struct lock *l) RELEASES(l);
-/* After fork, in the child, by the thread that held it: a fresh lock, not held. */
+/* After fork, in the child, by the thread that took it before: free, with nobody waiting. */
 void lock_reset_in_child(struct lock *l) RELEASES(l);
 
 #endif
