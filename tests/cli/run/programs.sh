@@ -193,6 +193,11 @@ page-size)
 	printf '1 22\n16384\n' | cmp - out || exit 1
 	grep -q 'small: segments' err || exit 1
 	;;
+nested)
+	[ "$("$vmspace" run sh -c "'$vmspace' run echo inner; '$vmspace' run sh -c 'exit 5'; echo \$?")" = \
+		"inner
+5" ] || exit 1
+	;;
 trace)
 	need perl
 	"$vmspace" run --trace tr perl -e '$x = "a" x 5000000; system("/bin/true"); print length $x, "\n"' >out ||
