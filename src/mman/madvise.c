@@ -215,7 +215,7 @@ static int advise_guard(const struct advice *a, const struct map *part)
 	int err = guards_reserve(&mm->guards, mm->space.world, 1);
 
 	mm_held(mm);
-	if (!err && a->kind == A_GUARD_INSTALL && map_is_private(part))
+	if (!err && a->kind == A_GUARD_INSTALL && map_is_anon(part))
 		err = mm_touch(mm, part->start); /* as a first write would */
 	if (!err)
 		err = backend_advise(mm->space.mmu, part->start, map_len(part), a->kind);

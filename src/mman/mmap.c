@@ -195,7 +195,8 @@ static bool noexec(const struct vms_object *obj)
 /* File systems that have MAP_SYNC, for files on persistent memory. */
 static bool knows_sync(const struct vms_object *obj)
 {
-	return obj->fs_type == EXT4_SUPER_MAGIC || obj->fs_type == XFS_SUPER_MAGIC;
+	return S_ISREG(obj->mode) &&
+	       (obj->fs_type == EXT4_SUPER_MAGIC || obj->fs_type == XFS_SUPER_MAGIC);
 }
 
 static int file_backing(struct mmap_call *c)

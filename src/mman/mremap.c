@@ -107,6 +107,27 @@ static bool can_grow_here(struct mremap_call *c)
 	return !mm_any_mapped(mm, end, end + delta - 1);
 }
 
+static void lend(struct map *piece, void *arg)
+{
+	const struct map *from = arg;
+
+	piece->ident = from->ident;
+	piece->inherited = from->inherited;
+}
+
+/* Growing up to a region without identity joins it, even if ours was inherited: the one exception. */
+static int lend_to_next(struct mremap_call *c, struct edit *e, struct map *more)
+{
+	struct vms_mm *mm = c->mm;
+	struct map next;
+
+	mm_held(mm);
+	if (!more->inherited || !space_find(&mm->space, more->last + 1, &next) ||
+	    next.ident != 0 || !map_continues(more, &next))
+		return 0;
+	return edit_update(e, next.start, next.last, lend, more);
+}
+
 static int grow_here(struct mremap_call *c)
 {
 	struct vms_mm *mm = c->mm;
@@ -123,6 +144,8 @@ static int grow_here(struct mremap_call *c)
 	more.off = c->vma.off + map_len(&c->vma);
 	edit_init(&e, &mm->space);
 	err = edit_map(&e, &more);
+	if (!err)
+		err = lend_to_next(c, &e, &more);
 	if (!err)
 		err = edit_prepare(&e);
 	if (!err)
@@ -323,6 +346,11 @@ static int64_t move_to(struct mremap_call *c)
 		return shrink_to(c);
 	if (c->flags & MREMAP_FIXED) {
 		err = mm_unmap_check(mm, c->new_addr, dst_last, &under);
+		if (!err && c->addr == c->new_addr) {
+			/* A duplicate onto its source, which so goes first. */
+			err = mm_unmap(mm, c->new_addr, dst_last);
+			return err ? err : -EFAULT;
+		}
 		if (err)
 			return err;
 	}

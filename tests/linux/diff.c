@@ -248,8 +248,8 @@ static int simplify(struct diff *d, struct script *s, struct difference *x)
 				    !(arg == 1 || (arg == 2 && s->op[i].kind == OP_MREMAP))) {
 					continue;
 				}
-				if (s->op[i].kind == OP_LIMIT && arg == 0) {
-					continue; /* another resource is no simpler one */
+				if (op_is_choice(s->op[i].kind, arg)) {
+					continue;
 				}
 				c.n = 0;
 				for (size_t j = 0; j < s->n; j++) {

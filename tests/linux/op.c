@@ -201,6 +201,17 @@ const char *op_name(enum op_kind kind)
 	return rows[kind].name;
 }
 
+bool op_is_choice(enum op_kind kind, unsigned arg)
+{
+	bool choice;
+
+	if (arg >= strlen(rows[kind].args)) {
+		return true;
+	}
+	words_of(rows[kind].args[arg], &choice);
+	return choice && words_of(rows[kind].args[arg], &choice) != NULL;
+}
+
 /* ---- printing ---- */
 
 static void print_addr(FILE *f, uint64_t v, uint64_t mmap_base)

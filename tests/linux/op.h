@@ -91,6 +91,9 @@ void script_free(struct script *s);
 
 const char *op_name(enum op_kind kind);
 
+/* Is this argument one of a list (an advice, a file), so that no value of it is a simpler one? */
+bool op_is_choice(enum op_kind kind, unsigned arg);
+
 /* Write one line, without the newline; `buf` of 256 bytes is enough. */
 void op_format(const struct op *op, uint64_t mmap_base, char *buf, size_t size);
 
