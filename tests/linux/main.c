@@ -3,15 +3,17 @@
  * main.c: the differential test as a program.
  *
  *	linux-diff [options]             random sequences until --calls or --seconds
- *	linux-diff [options] FILE.mm...  replay kept scripts
+ *	linux-diff [options] PATH...     replay kept scripts: files, or folders of *.mm
  *
  * Exit status: 0 no difference, 1 a difference (printed as a short script), 2 cannot run, 77 this
  * machine cannot be compared with.
  */
 #include <errno.h>
 #include <getopt.h>
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,7 +55,7 @@ static int usage(void)
 	      "BYTES]\n"
 	      "                  [--backend record|host|kernel] [--live] [--keep FILE] "
 	      "[--verbose]\n"
-	      "                  [FILE.mm...]\n",
+	      "                  [--verbose] [FILE.mm or FOLDER...]\n",
 	      stderr);
 	return 2;
 }
@@ -130,44 +132,70 @@ static int run_random(struct diff *d)
 	return r;
 }
 
+/* One script: 0 no difference, 1 a difference, 2 cannot. */
+static int run_script(struct diff *d, const char *path)
+{
+	struct script s = {0};
+	struct difference x = {0};
+	char why[256];
+	FILE *f = fopen(path, "r");
+	int r;
+
+	if (f == NULL) {
+		fprintf(stderr, "linux-diff: %s: %s\n", path, strerror(errno));
+		return 2;
+	}
+	/* The base is known after a start only. */
+	if (d->follow->reset(d->follow) != 0) {
+		fclose(f);
+		return broken(d);
+	}
+	r = script_read(f, d->follow->mmap_base, &s, why, sizeof(why));
+	fclose(f);
+	if (r != 0) {
+		fprintf(stderr, "linux-diff: %s: %s\n", path, why);
+		script_free(&s);
+		return 2;
+	}
+	r = diff_script(d, &s, &x);
+	if (r < 0) {
+		r = broken(d);
+	} else if (r > 0) {
+		printf("# %s\n", path);
+		difference_print(stdout, d, &s, &x);
+	}
+	difference_free(&x);
+	script_free(&s);
+	return r;
+}
+
+/* Files, or folders with *.mm in them. */
 static int run_scripts(struct diff *d, char **path)
 {
-	int differ = 0, n = 0;
+	int differ = 0, worst = 0;
+	size_t n = 0;
 
-	for (; *path != NULL; path++, n++) {
-		struct script s = {0};
-		struct difference x = {0};
-		char why[256];
-		FILE *f = fopen(*path, "r");
-		int r;
+	for (; *path != NULL; path++) {
+		char pattern[4096];
+		struct stat st;
+		glob_t g;
 
-		if (f == NULL) {
-			fprintf(stderr, "linux-diff: %s: %s\n", *path, strerror(errno));
+		snprintf(pattern, sizeof(pattern), "%s%s", *path,
+			 stat(*path, &st) == 0 && S_ISDIR(st.st_mode) ? "/*.mm" : "");
+		if (glob(pattern, GLOB_NOCHECK, NULL, &g) != 0) {
+			fprintf(stderr, "linux-diff: %s: cannot list\n", *path);
 			return 2;
 		}
-		/* The base is known after a start only. */
-		if (d->follow->reset(d->follow) != 0) {
-			return broken(d);
+		for (size_t i = 0; i < g.gl_pathc; i++, n++) {
+			int r = run_script(d, g.gl_pathv[i]);
+
+			differ += r == 1;
+			worst = r > worst ? r : worst;
 		}
-		if (script_read(f, d->follow->mmap_base, &s, why, sizeof(why)) != 0) {
-			fprintf(stderr, "linux-diff: %s: %s\n", *path, why);
-			return 2;
-		}
-		fclose(f);
-		r = diff_script(d, &s, &x);
-		if (r < 0) {
-			return broken(d);
-		}
-		if (r > 0) {
-			printf("# %s\n", *path);
-			difference_print(stdout, d, &s, &x);
-			differ++;
-		}
-		difference_free(&x);
-		script_free(&s);
+		globfree(&g);
 	}
-	printf("%d scripts, %d differ\n", n, differ);
-	return differ != 0;
+	printf("%zu scripts, %d differ (%s against the kernel)\n", n, differ, d->lead->name);
+	return worst;
 }
 
 static bool parse(int argc, char **argv)
@@ -207,6 +235,9 @@ static bool parse(int argc, char **argv)
 			break;
 		case 'g':
 			opt.guest = optarg;
+			break;
+		case 'C':
+			opt.contents = true;
 			break;
 		case 'C':
 			opt.contents = true;
