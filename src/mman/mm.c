@@ -223,6 +223,11 @@ bool mm_lock_fits(const struct vms_mm *mm, uint32_t flags, uint64_t len)
 
 bool mm_may_expand(const struct vms_mm *mm, const struct map *like, int64_t len)
 {
+	return mm_may_become(mm, like, len, 0);
+}
+
+bool mm_may_become(const struct vms_mm *mm, const struct map *like, int64_t len, int64_t grown)
+{
 	const uint64_t *bytes = mm->space.counts.bytes;
 	uint64_t data;
 
@@ -230,7 +235,7 @@ bool mm_may_expand(const struct vms_mm *mm, const struct map *like, int64_t len)
 		return false;
 	if (!(mm_classes(like) & (1u << MM_CLASS_DATA)))
 		return true;
-	data = bytes[MM_CLASS_DATA] + (uint64_t)len;
+	data = bytes[MM_CLASS_DATA] + (uint64_t)(len + grown);
 	if (data <= limit_bytes(mm, VMS_MM_LIMIT_DATA))
 		return true;
 	/* Reference M24: a soft limit of exactly 0 is not enforced up to the hard one. */

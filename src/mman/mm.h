@@ -135,6 +135,8 @@ bool mm_may_lock_at_all(const struct vms_mm *mm);
 bool mm_lock_fits(const struct vms_mm *mm, uint32_t flags, uint64_t len);
 /* Would `len` more bytes of a mapping like this keep to RLIMIT_AS and RLIMIT_DATA? */
 bool mm_may_expand(const struct vms_mm *mm, const struct map *like, int64_t len);
+/* The same while `grown` bytes that are mapped have become data and are not counted yet. */
+bool mm_may_become(const struct vms_mm *mm, const struct map *like, int64_t len, int64_t grown);
 /* May `len` bytes be committed? */
 bool mm_commit_fits(const struct vms_mm *mm, uint64_t len);
 

@@ -86,7 +86,7 @@ static int protect_check(const struct protect *p, const struct map *part, int64_
 	if (part->prot == p->prot || !(p->prot & VMS_PROT_WRITE))
 		return 0;
 	after.prot = p->prot;
-	if (!mm_may_expand(mm, &after, *grown + len) && mm_may_expand(mm, part, *grown + len))
+	if (!mm_may_become(mm, &after, len, *grown) && mm_may_become(mm, part, len, *grown))
 		return -ENOMEM;
 	if (!(part->flags & charged) && !(part->prot & VMS_PROT_WRITE) &&
 	    !mm_commit_fits(mm, (uint64_t)len))
