@@ -19,8 +19,6 @@
 
 #include "side.h"
 
-#define WINDOW_END 0x400000000000ul /* the guest's part with the host backend; see ROOM_WIDE */
-
 struct engine {
 	struct side side;
 	const struct side *like;
@@ -243,7 +241,8 @@ static int64_t mincore_guest(struct engine *e, const struct op *op)
 	if (pages > GUEST_TASK - GUEST_AREA - offsetof(struct guest_area, vec)) {
 		return -EFAULT;
 	}
-	/* The child's vector ends within the range: so do we, unless the range is refused before. */
+	/* The child's vector ends within the range: so do we, unless the range is refused before.
+	 */
 	r = vms_mincore(e->mm, addr, (uint64_t)GUEST_VEC * e->page, e->vec, &filled);
 	return r == 0 ? -EFAULT : r;
 }

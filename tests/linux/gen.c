@@ -480,6 +480,21 @@ static bool reaches_ours(const struct op *op)
 			       (start < GUEST_AREA + GUEST_AREA_SIZE && end > GUEST_AREA));
 }
 
+/* With contents the engine is the very process that compares: the guest keeps to its window. */
+static bool leaves_window(const struct op *op)
+{
+	for (unsigned i = 0; i < 6; i += 4) {
+		uint64_t addr = op->a[i];
+
+		if ((i == 0 || op->kind == OP_MREMAP) && addr < GUEST_TASK &&
+		    (addr >= WINDOW_END ||
+		     (op->a[1] < GUEST_TASK && addr + op->a[1] > WINDOW_END))) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* When there are many regions, take some away: a long list hides what happens and costs time. */
 static void gen_sweep(struct gen *g, const struct maps *maps, struct op *op)
 {
@@ -561,5 +576,5 @@ void gen_next(struct gen *g, const struct maps *maps, struct op *op)
 	g->step++;
 	do {
 		draw(g, maps, op);
-	} while (reaches_ours(op));
+	} while (reaches_ours(op) || (g->contents && leaves_window(op)));
 }

@@ -201,10 +201,10 @@ static int run_scripts(struct diff *d, char **path)
 static bool parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"seed", 1, NULL, 's'},	   {"calls", 1, NULL, 'c'},	{"seconds", 1, NULL, 't'},
-		{"steps", 1, NULL, 'n'},   {"page-size", 1, NULL, 'p'}, {"backend", 1, NULL, 'b'},
-		{"live", 0, NULL, 'l'},	   {"keep", 1, NULL, 'k'},	{"guest", 1, NULL, 'g'},
-		{"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0}};
+		{"seed", 1, NULL, 's'},	    {"calls", 1, NULL, 'c'},	 {"seconds", 1, NULL, 't'},
+		{"steps", 1, NULL, 'n'},    {"page-size", 1, NULL, 'p'}, {"backend", 1, NULL, 'b'},
+		{"live", 0, NULL, 'l'},	    {"keep", 1, NULL, 'k'},	 {"guest", 1, NULL, 'g'},
+		{"contents", 0, NULL, 'C'}, {"verbose", 0, NULL, 'v'},	 {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
@@ -235,9 +235,6 @@ static bool parse(int argc, char **argv)
 			break;
 		case 'g':
 			opt.guest = optarg;
-			break;
-		case 'C':
-			opt.contents = true;
 			break;
 		case 'C':
 			opt.contents = true;

@@ -72,7 +72,8 @@ struct side {
 	uint64_t stack_addr; /* the kernel calls a region that holds it [stack] */
 };
 
-#define ROOM_USUAL (8ul << 20) /* mmap_base as any process has it */
+#define ROOM_USUAL (8ul << 20)	    /* mmap_base as any process has it */
+#define WINDOW_END 0x550000000000ul /* with the host backend the guest lies below, we above */
 #define ROOM_WIDE \
 	(64ul << 40) /* mmap_base in the middle: this process lies above all that is mapped */
 
