@@ -481,23 +481,37 @@ bool tree_gap_up(const struct tree *t, uint64_t lo, uint64_t hi, uint64_t len, u
 
 /* ---- reserving ---- */
 
+/* A tree of n mappings is never higher: inv. 2. */
+static unsigned max_height(size_t n)
+{
+	unsigned height = 1;
+
+	for (n /= 2; n >= MIN_KEYS; n /= MIN_KEYS)
+		height++;
+	return height;
+}
+
 /*
  * What replacing may need beyond the nodes that it gives back. A level that has k slots more than
  * before needs k / KEYS nodes more, rounded up, and these are the slots more of the next level; the
- * root may split. Rounding up costs each splice at most one node a level.
+ * root may split. Rounding up costs each splice that grows at most one node a level.
  */
 static size_t nodes_needed(const struct tree *t, size_t splices, size_t n_more)
 {
-	size_t levels = t->height + splices, need = 0, more = n_more;
+	size_t growing = splices < n_more ? splices : n_more, need = 0, more = n_more, levels;
 
 	if (n_more == 0)
 		return 0;
 	if (t->height <= 1 && t->n + n_more <= KEYS)
 		return t->root == NULL;
-	if (splices == 1 && n_more <= KEYS && t->root)
-		return levels;
-	for (size_t level = 0; level <= levels || more > 2 * splices; level++) {
-		more = more / KEYS + splices;
+	if (growing == 1 && n_more <= KEYS && t->root)
+		return t->height + 1;
+	levels = max_height(t->n + n_more);
+	/* With so few, a splice gives the root one slot more, and the tree one level. */
+	if (n_more <= KEYS && levels > t->height + growing)
+		levels = t->height + growing;
+	for (; levels > 0; levels--) {
+		more = more / KEYS + growing;
 		need += more;
 	}
 	return need + 1;

@@ -564,6 +564,39 @@ static void test_tree_bulk(void **state)
 	assert_int_equal(tw->live, 0);
 }
 
+/* What is put aside grows with the splices, not with their square. */
+static void test_tree_reserve(void **state)
+{
+	struct map m = letter('A', 0, 0);
+	struct tree t;
+
+	tree_init(&t, &tw->world, &no_rules, 0, UINT64_MAX);
+	for (unsigned i = 0; i < 1000; i++) {
+		m.start = BASE + i * 2 * PAGE;
+		m.last = m.start + (PAGE - 1);
+		assert_ok(tree_reserve(&t, 1, 1));
+		tree_replace(&t, m.start, m.last, &m, 1);
+	}
+	tree_trim(&t);
+	assert_ok(tree_reserve(&t, 2, 2)); /* a move: no more than is kept anyway */
+	tree_trim(&t);
+	assert_true(t.n_spare >= 2 * t.height);
+	assert_ok(tree_reserve(&t, 1000, 0));
+	assert_true(t.n_spare <= 4 * t.height + 10);
+	assert_ok(tree_reserve(&t, 100, 100));
+	assert_true(t.n_spare <= 200 * (t.height + 6));
+	/* A hundred mappings in the holes need no more than that. */
+	for (unsigned i = 0; i < 100; i++) {
+		m.start = BASE + (i * 20 + 1) * PAGE;
+		m.last = m.start + (PAGE - 1);
+		tree_replace(&t, m.start, m.last, &m, 1);
+	}
+	assert_null(tree_validate(&t));
+	assert_int_equal(t.n, 1100);
+	tree_fini(&t);
+	assert_int_equal(tw->live, 0);
+}
+
 static uint64_t big_guard(const struct map *m, const void *arg)
 {
 	return m->flags ? *(const uint64_t *)arg : 0;
@@ -786,6 +819,7 @@ int main(void)
 		TEST(test_all_relations),
 		TEST(test_tree_shrinks),
 		TEST(test_tree_bulk),
+		TEST(test_tree_reserve),
 		TEST(test_gaps),
 		TEST(test_references_and_counters),
 		TEST(test_abort),
