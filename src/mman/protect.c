@@ -119,6 +119,25 @@ static int change_parts(struct protect *p, struct edit *e, uint64_t first, uint6
 	return 0;
 }
 
+/*
+ * The host refused, perhaps after it had changed the first of its regions (at their limit it cannot
+ * cut the last). The rights are still those of our mappings; to say so again joins what was cut.
+ */
+static void put_rights_back(struct vms_mm *mm, uint64_t first, uint64_t last)
+	REQUIRES(mm->space.lock)
+{
+	struct map m;
+
+	while (first <= last && space_find(&mm->space, first, &m) && m.start <= last) {
+		uint64_t start = max_u64(first, m.start), end = min_u64(m.last, last);
+
+		backend_protect(mm->space.mmu, start, end - start + 1, m.prot);
+		if (end == last)
+			break;
+		first = end + 1;
+	}
+}
+
 /* one: the range is a part of one mapping, which has not got the rights yet. */
 static int protect_apply(struct protect *p, uint64_t first, uint64_t last, bool one)
 {
@@ -133,8 +152,11 @@ static int protect_apply(struct protect *p, uint64_t first, uint64_t last, bool 
 		err = edit_prepare(&e);
 	if (!err && e.after.n > mm->space.counts.n && e.after.n > mm->pol.max_map_count)
 		err = -ENOMEM;
-	if (!err && e.plan.n_ev != 0)
+	if (!err && e.plan.n_ev != 0) {
 		err = backend_protect(mm->space.mmu, first, last - first + 1, p->prot);
+		if (err)
+			put_rights_back(mm, first, last);
+	}
 	if (!err)
 		edit_commit(&e);
 	edit_abort(&e);

@@ -3,9 +3,9 @@
  * backend.h: what a space asks of an MMU backend.
  *
  * Every operation either does all of what it says or returns a negative errno and has done
- * nothing (advise and lock excepted, which say so). The caller holds the space's lock and has
- * checked the range: page aligned, inside the bounds, not empty, free of overflow. Operations may
- * enter the host kernel; they call nobody back and wait for no other thread.
+ * nothing (protect, advise and lock excepted, which say so). The caller holds the space's lock
+ * and has checked the range: page aligned, inside the bounds, not empty, free of overflow.
+ * Operations may enter the host kernel; they call nobody back and wait for no other thread.
  *
  * addr, len: guest addresses, bytes.
  */
@@ -50,7 +50,10 @@ struct backend_ops {
 	int (*map)(struct vms_mmu *mmu, const struct backend_map *m);
 	/* Holes inside are fine. */
 	int (*unmap)(struct vms_mmu *mmu, uint64_t addr, uint64_t len);
-	/* The whole range is mapped. */
+	/*
+	 * The whole range is mapped. Where it fails the rights of a part may have changed; the
+	 * caller knows the old ones and asks for them again, which takes nothing.
+	 */
 	int (*protect)(struct vms_mmu *mmu, uint64_t addr, uint64_t len, uint32_t prot);
 	/*
 	 * Move or resize, as mremap with old_len -> new_len: the source is one mapping in the

@@ -47,8 +47,8 @@
  *
  * Not covered by 5, because the kernel reports no more than an error: a host mprotect over several
  * regions that fails in the middle (overcommit mode 2, the region limit) has changed those before
- * it, and an mremap of several regions at once (6.17) that fails in the middle has moved them. The
- * space keeps regions well below the host's limit so that neither happens for lack of regions.
+ * it, which the space mends; and an mremap of several regions at once (6.17) that fails in the
+ * middle has moved those before it.
  */
 #include "mmu/host.h"
 
@@ -231,8 +231,9 @@ static int place_with_tail(struct host *h, const struct backend_map *m, uint64_t
 	struct journal j;
 	int err;
 
-	journal_init(&j, h);
-	err = hole ? 0 : journal_stash(&j, at, m->len);
+	err = journal_begin(&j, h, at, m->len);
+	if (!err && !hole)
+		err = journal_stash(&j, at, m->len);
 	if (err)
 		return err;
 	err = place(h, m, at);

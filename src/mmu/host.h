@@ -29,6 +29,14 @@ struct piece {
 	uint64_t from, to, len; /* to 0: a hole that is covered */
 };
 
+/*
+ * Regions of the host put aside while something is done that may have to be undone. Undoing needs a
+ * few, and the host may have refused just because there are no more: then these are let go first.
+ */
+struct ballast {
+	uint64_t at, len; /* memory outside the window; 0 for none */
+};
+
 #define JOURNAL_FEW 16
 
 /* The pieces moved so far, in order, so that they can go back. */
@@ -38,9 +46,14 @@ struct journal {
 	size_t n, room;
 	struct piece few[JOURNAL_FEW];
 	uint64_t stash_at, stash_len; /* memory outside the window, 0 for none */
+	struct ballast ballast;
 };
 
-void journal_init(struct journal *j, struct host *h);
+/*
+ * Before a change of the window's [at, at + len) in several steps. An error: the host has no
+ * regions left to undo with, and there is nothing to drop.
+ */
+int journal_begin(struct journal *j, struct host *h, uint64_t at, uint64_t len);
 /*
  * Put what stands in the window's [at, at + len) aside. On failure all is back.
  * After it, either journal_drop (the old bytes are not needed any more) or journal_undo.

@@ -22,6 +22,10 @@
  *		  an error in 1 to 3: all pieces go back, the last first
  *		4 make the source a hole
  *
+ * What has to be undone may have failed because the host's regions are used up, and undoing needs
+ * some for a moment. So whatever takes several steps holds a little ballast, a few regions outside
+ * the window, until it has succeeded or is undone.
+ *
  * Invariants:
  *	1 a piece is in the journal exactly if its bytes are at `to`; a piece with `to` 0 is a
  *	  hole that was covered to see that it is one
@@ -66,15 +70,73 @@ static int shift(struct host *h, uint64_t from, uint64_t len, uint64_t to)
 	return err;
 }
 
+/*
+ * Memory outside the window, inaccessible. Where holes are real the host may well find room for it
+ * in one, but not in the range that the operation is about.
+ */
+static int64_t borrow(struct host *h, uint64_t len, uint64_t avoid, uint64_t avoid_len)
+{
+	uint64_t last = avoid + (avoid_len - 1);
+	int64_t got = host_cover(h, 0, len), again;
+
+	if (got < 0 || !range_overlaps((uint64_t)got, (uint64_t)got + (len - 1), avoid, last))
+		return got;
+	/* While this one is in the way the next is somewhere else. */
+	again = borrow(h, len, avoid, avoid_len);
+	h->world->munmap(h->world, (uint64_t)got, len);
+	return again;
+}
+
+/* ---- ballast ---- */
+
+/* n islands of other rights in one stretch: 2n + 1 regions. */
+static int ballast_take(struct host *h, struct ballast *b, unsigned n, uint64_t avoid,
+			uint64_t avoid_len)
+{
+	const struct world *w = h->world;
+	uint64_t len = (2 * n + 1) * h->host_page;
+	int64_t got = borrow(h, len, avoid, avoid_len);
+	int err;
+
+	*b = (struct ballast){ 0 };
+	if (got < 0)
+		return (int)got;
+	for (unsigned i = 0; i < n; i++) {
+		err = w->mprotect(w, (uint64_t)got + (2 * i + 1) * h->host_page, h->host_page,
+				  PROT_READ);
+		if (err) {
+			w->munmap(w, (uint64_t)got, len);
+			return err;
+		}
+	}
+	*b = (struct ballast){ .at = (uint64_t)got, .len = len };
+	return 0;
+}
+
+static void ballast_drop(struct host *h, struct ballast *b)
+{
+	/* Benign failure: memory outside the window stays behind. */
+	if (b->len && h->world->munmap(h->world, b->at, b->len) < 0)
+		h->world->munmap(h->world, b->at, b->len);
+	b->len = 0;
+}
+
 /* ---- the journal ---- */
 
-void journal_init(struct journal *j, struct host *h)
+static void journal_init(struct journal *j, struct host *h)
 {
 	j->host = h;
 	j->v = j->few;
 	j->n = 0;
 	j->room = JOURNAL_FEW;
 	j->stash_at = j->stash_len = 0;
+	j->ballast = (struct ballast){ 0 };
+}
+
+int journal_begin(struct journal *j, struct host *h, uint64_t at, uint64_t len)
+{
+	journal_init(j, h);
+	return ballast_take(h, &j->ballast, 4, at, len);
 }
 
 static int journal_room(struct journal *j)
@@ -99,7 +161,8 @@ void journal_drop(struct journal *j)
 {
 	const struct world *w = j->host->world;
 
-	/* Benign failure: memory outside the window stays behind. */
+	ballast_drop(j->host, &j->ballast);
+	/* Benign failure, as there. */
 	if (j->stash_len && w->munmap(w, j->stash_at, j->stash_len) < 0)
 		w->munmap(w, j->stash_at, j->stash_len);
 	if (j->v != j->few)
@@ -207,11 +270,13 @@ static int carry_some(struct journal *j, uint64_t from, uint64_t len, uint64_t t
 
 int journal_stash(struct journal *j, uint64_t at, uint64_t len)
 {
-	int64_t got = host_cover(j->host, 0, len);
+	int64_t got = borrow(j->host, len, at, len);
 	int err;
 
-	if (got < 0)
+	if (got < 0) {
+		journal_drop(j);
 		return (int)got;
+	}
 	j->stash_at = (uint64_t)got;
 	j->stash_len = len;
 	err = carry_some(j, at, len, j->stash_at);
@@ -235,6 +300,7 @@ void journal_undo(struct journal *j, uint64_t at, uint64_t len)
 	size_t i = j->n;
 
 	TRACE(host_undo, at, len, i);
+	ballast_drop(h, &j->ballast);
 	/*
 	 * Stashed pieces came first, so they return last, and over what the others left: together
 	 * they are all of the destination. Without them it was a hole.
@@ -252,19 +318,24 @@ void journal_undo(struct journal *j, uint64_t at, uint64_t len)
 /* Grow the region that ends at `end` by `more`, which is a hole. from: in that region. */
 static int extend(struct host *h, uint64_t from, uint64_t end, uint64_t more)
 {
-	const struct world *w = h->world;
-	int err;
+	struct ballast ballast = { 0 };
+	int err = 0;
 
 	/*
 	 * The host grows into unmapped memory only, so the reservation has to be open for a moment.
 	 * If somebody's mmap lands there just then, ours fails and cannot be closed.
 	 */
 	if (!h->real_holes) {
-		err = w->munmap(w, end, more);
-		if (err)
+		err = ballast_take(h, &ballast, 1, end, more);
+		if (!err)
+			err = h->world->munmap(h->world, end, more);
+		if (err) {
+			ballast_drop(h, &ballast);
 			return err;
+		}
 	}
 	err = remap(h, from, end - from, end - from + more, 0, 0);
+	ballast_drop(h, &ballast);
 	if (err && !h->real_holes && host_cover(h, end, more) < 0 && host_cover(h, end, more) < 0)
 		h->broken = true;
 	return err;
@@ -278,22 +349,30 @@ static int extend_past_tail(struct host *h, uint64_t end, uint64_t more)
 {
 	const struct world *w = h->world;
 	uint64_t room = h->page - h->host_page, len = room, aside;
-	int64_t got = host_cover(h, 0, room);
-	int err;
+	struct ballast ballast;
+	int64_t got;
+	int err = ballast_take(h, &ballast, 2, end, more);
 
-	if (got < 0)
+	if (err)
+		return err;
+	got = borrow(h, room, end, more);
+	if (got < 0) {
+		ballast_drop(h, &ballast);
 		return (int)got;
+	}
 	aside = (uint64_t)got;
 	/* The longest end of the page that is one region is the tail. */
 	while ((err = remap(h, end - len, len, len, TO, aside)) == -EFAULT && len > h->host_page)
 		len -= h->host_page;
 	if (err) {
 		w->munmap(w, aside, room);
+		ballast_drop(h, &ballast);
 		return err;
 	}
 	if (len < room)
 		w->munmap(w, aside + len, room - len);
 	err = extend(h, end - len - h->host_page, end - len, len + more);
+	ballast_drop(h, &ballast);
 	/* Its place is unmapped, or covered by extend that failed, or the file's. */
 	if (remap(h, aside, len, len, TO, end - len) < 0 &&
 	    remap(h, aside, len, len, TO, end - len) < 0)
@@ -349,19 +428,29 @@ struct move {
 static int move_growing(const struct move *m)
 {
 	struct host *h = m->host;
-	int64_t got = host_cover(h, 0, m->len);
-	int err;
+	struct ballast ballast;
+	uint64_t aside;
+	int64_t got;
+	int err = ballast_take(h, &ballast, 2, m->to, m->new_len);
 
-	if (got < 0)
+	if (err)
+		return err;
+	got = borrow(h, m->len, m->to, m->new_len);
+	if (got < 0) {
+		ballast_drop(h, &ballast);
 		return (int)got;
-	err = shift(h, m->from, m->len, (uint64_t)got);
+	}
+	aside = (uint64_t)got;
+	err = shift(h, m->from, m->len, aside);
 	if (err) {
-		h->world->munmap(h->world, (uint64_t)got, m->len);
+		h->world->munmap(h->world, aside, m->len);
+		ballast_drop(h, &ballast);
 		return err;
 	}
-	err = remap(h, (uint64_t)got, m->len, m->new_len, TO, m->to);
-	if (err && remap(h, (uint64_t)got, m->len, m->len, TO, m->from) < 0 &&
-	    remap(h, (uint64_t)got, m->len, m->len, TO, m->from) < 0)
+	err = remap(h, aside, m->len, m->new_len, TO, m->to);
+	ballast_drop(h, &ballast);
+	if (err && remap(h, aside, m->len, m->len, TO, m->from) < 0 &&
+	    remap(h, aside, m->len, m->len, TO, m->from) < 0)
 		h->broken = true;
 	return err;
 }
@@ -401,17 +490,25 @@ static int move_slow(const struct move *m)
 	struct host *h = m->host;
 	uint64_t len = min_u64(m->len, m->new_len), more = m->new_len - len;
 	bool ghost = m->keep || !h->real_holes;
+	bool into_hole = m->into_hole;
 	struct journal j;
-	int err = 0;
+	int64_t got = -EEXIST;
+	int err = journal_begin(&j, h, m->to, m->new_len);
 
-	journal_init(&j, h);
-	if (!m->into_hole) {
-		err = journal_stash(&j, m->to, m->new_len);
-	} else if (h->real_holes) {
-		int64_t got = host_cover(h, m->to, m->new_len);
-
-		err = got < 0 ? (int)got : 0;
+	if (err)
+		return err;
+	if (h->real_holes) /* a hole is held by covering it */
+		got = host_cover(h, m->to, m->new_len);
+	if (got >= 0)
+		into_hole = true;
+	else if (h->real_holes && (into_hole || got != -EEXIST))
+		err = (int)got;
+	if (err) {
+		journal_drop(&j);
+		return err;
 	}
+	if (!into_hole)
+		err = journal_stash(&j, m->to, m->new_len);
 	if (err)
 		return err;
 	err = carry(&j, m->from, len, m->to, ghost);
@@ -425,6 +522,7 @@ static int move_slow(const struct move *m)
 		journal_undo(&j, m->to, m->new_len);
 		return err;
 	}
+	ballast_drop(h, &j.ballast);
 	if (ghost && !m->keep)
 		host_settle(h, m->from, m->len);
 	else if (len < m->len)

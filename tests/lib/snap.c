@@ -64,7 +64,7 @@ struct snap snap_take(const void *start, size_t len)
 	s.page = calloc(s.n, sizeof(*s.page));
 	assert_true(s.page && bytes && mem >= 0);
 	maps = open_maps();
-	while (next_region(maps, &r)) {
+	while (next_region(maps, &r) && r.start < s.start + len) {
 		size_t i = r.start <= s.start ? 0 : (r.start - s.start) / size;
 
 		for (; i < s.n && s.start + i * size < r.end; i++) {
@@ -140,8 +140,8 @@ unsigned host_regions(const void *start, size_t len)
 	struct region r;
 	unsigned n = 0;
 
-	while (next_region(maps, &r))
-		n += r.end > at && r.start < at + len;
+	while (next_region(maps, &r) && r.start < at + len)
+		n += r.end > at;
 	fclose(maps);
 	return n;
 }
@@ -154,7 +154,7 @@ const char *host_rights(const void *addr)
 	struct region r;
 
 	rights[0] = '\0';
-	while (next_region(maps, &r))
+	while (next_region(maps, &r) && r.start <= at)
 		if (at >= r.start && at < r.end)
 			memcpy(rights, r.rights, sizeof(rights));
 	fclose(maps);
