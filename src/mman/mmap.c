@@ -22,6 +22,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "space/quick.h"
+
 /* The guest's flags are x86-64's; the host's headers may be another machine's, or older. */
 #ifndef MAP_32BIT
 #define MAP_32BIT 0x40
@@ -371,14 +373,19 @@ static int map_in_host(struct mmap_call *c)
 static int install(struct mmap_call *c, bool apart)
 {
 	struct vms_mm *mm = c->mm;
+	struct quick q;
 	struct edit e;
-	int err;
+	int err = QUICK_NOT;
 
 	mm_held(mm);
-	if (c->under.n == 1 && !apart && swap_fits(&mm->space, &c->under.spot, &c->map)) {
-		err = map_in_host(c);
+	if (!apart && c->under.n <= 1)
+		err = quick_prepare(&q, &mm->space, &c->under.spot, c->map.start, c->map.last,
+				    &c->map, /* fresh = */ true);
+	if (err != QUICK_NOT) {
 		if (!err)
-			swap_commit(&mm->space, &c->under.spot, &c->map, true);
+			err = map_in_host(c);
+		if (!err)
+			quick_commit(&q);
 		return err;
 	}
 	edit_init(&e, &mm->space);

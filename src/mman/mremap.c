@@ -18,6 +18,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "space/quick.h"
+
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -122,10 +124,52 @@ static int lend_to_next(struct mremap_call *c, struct edit *e, struct map *more)
 	struct map next;
 
 	mm_held(mm);
-	if (!more->inherited || !space_find(&mm->space, more->last + 1, &next) ||
-	    next.ident != 0 || !map_continues(more, &next))
+	if (!space_find(&mm->space, more->last + 1, &next) || next.ident != 0 ||
+	    !map_continues(more, &next))
 		return 0;
 	return edit_update(e, next.start, next.last, lend, more);
+}
+
+/* As the next one, of a mapping that was inherited. */
+static int grow_inherited(struct mremap_call *c, struct map *more)
+{
+	struct vms_mm *mm = c->mm;
+	struct edit e;
+	int err;
+
+	mm_held(mm);
+	edit_init(&e, &mm->space);
+	err = edit_map(&e, more);
+	if (!err)
+		err = lend_to_next(c, &e, more);
+	if (!err)
+		err = edit_prepare(&e);
+	if (!err)
+		err = backend_move(mm->space.mmu, c->addr, c->old_len, c->addr, c->new_len, 0);
+	if (!err)
+		edit_commit(&e);
+	edit_abort(&e);
+	return err;
+}
+
+/* The edit and the host call of growing in place. */
+static int grow_edit(struct mremap_call *c, const struct map *more)
+{
+	struct vms_mm *mm = c->mm;
+	struct tree_spot spot;
+	struct quick q;
+	int err;
+
+	mm_held(mm);
+	space_spot(&mm->space, more->start, &spot);
+	/* Into a hole, so it never takes a plan. */
+	err = quick_prepare(&q, &mm->space, &spot, more->start, more->last, more,
+			    /* fresh = */ true);
+	if (!err)
+		err = backend_move(mm->space.mmu, c->addr, c->old_len, c->addr, c->new_len, 0);
+	if (!err)
+		quick_commit(&q);
+	return err;
 }
 
 static int grow_here(struct mremap_call *c)
@@ -133,7 +177,6 @@ static int grow_here(struct mremap_call *c)
 	struct vms_mm *mm = c->mm;
 	uint64_t delta = c->new_len - c->old_len;
 	struct map more = c->vma;
-	struct edit e;
 	int err;
 
 	mm_held(mm);
@@ -142,17 +185,7 @@ static int grow_here(struct mremap_call *c)
 	more.start = c->vma.last + 1;
 	more.last = c->vma.last + delta;
 	more.off = c->vma.off + map_len(&c->vma);
-	edit_init(&e, &mm->space);
-	err = edit_map(&e, &more);
-	if (!err)
-		err = lend_to_next(c, &e, &more);
-	if (!err)
-		err = edit_prepare(&e);
-	if (!err)
-		err = backend_move(mm->space.mmu, c->addr, c->old_len, c->addr, c->new_len, 0);
-	if (!err)
-		edit_commit(&e);
-	edit_abort(&e);
+	err = more.inherited ? grow_inherited(c, &more) : grow_edit(c, &more);
 	if (!err && (more.flags & MM_LOCKED))
 		mm_populated(mm, more.start, more.last);
 	return err;

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "space/quick.h"
+
 /* ---- flags alone ---- */
 
 struct flags_change {
@@ -138,8 +140,7 @@ static void put_rights_back(struct vms_mm *mm, uint64_t first, uint64_t last)
 	}
 }
 
-/* one: the range is a part of one mapping, which has not got the rights yet. */
-static int protect_apply(struct protect *p, uint64_t first, uint64_t last, bool one)
+static int protect_apply(struct protect *p, uint64_t first, uint64_t last)
 {
 	struct vms_mm *mm = p->mm;
 	struct edit e;
@@ -147,7 +148,7 @@ static int protect_apply(struct protect *p, uint64_t first, uint64_t last, bool 
 
 	mm_held(mm);
 	edit_init(&e, &mm->space);
-	err = one ? edit_update(&e, first, last, change_prot, p) : change_parts(p, &e, first, last);
+	err = change_parts(p, &e, first, last);
 	if (!err)
 		err = edit_prepare(&e);
 	if (!err && e.after.n > mm->space.counts.n && e.after.n > mm->pol.max_map_count)
@@ -195,7 +196,7 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 		addr = part.last + 1;
 		populate = populates(p, &part);
 		if (near_limit || populate) {
-			err2 = protect_apply(p, pending, part.last, false);
+			err2 = protect_apply(p, pending, part.last);
 			if (err2)
 				return err2;
 			pending = addr;
@@ -207,7 +208,7 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 			break;
 	}
 	if (pending < addr)
-		err2 = protect_apply(p, pending, addr - 1, false);
+		err2 = protect_apply(p, pending, addr - 1);
 	return err2 ? err2 : err;
 }
 
@@ -217,6 +218,7 @@ static int protect_one(struct protect *p, const struct tree_spot *spot, uint64_t
 {
 	struct vms_mm *mm = p->mm;
 	struct map part = map_cut(spot->at, first, last), after = part;
+	struct quick q;
 	int64_t grown = 0;
 	int err;
 
@@ -225,16 +227,20 @@ static int protect_one(struct protect *p, const struct tree_spot *spot, uint64_t
 	if (err || part.prot == p->prot)
 		return err;
 	change_prot(&after, p);
-	if (swap_fits(&mm->space, spot, &after)) {
-		err = backend_protect(mm->space.mmu, first, last - first + 1, p->prot);
-		if (!err)
-			swap_commit(&mm->space, spot, &after, false);
-	} else {
-		err = protect_apply(p, first, last, true);
+	err = quick_prepare(&q, &mm->space, spot, first, last, &after, /* fresh = */ false);
+	if (!err && q.n_after > mm->space.counts.n && q.n_after > mm->pol.max_map_count)
+		err = -ENOMEM;
+	if (err)
+		return err;
+	err = backend_protect(mm->space.mmu, first, last - first + 1, p->prot);
+	if (err) {
+		put_rights_back(mm, first, last);
+		return err;
 	}
-	if (!err && populates(p, &part))
+	quick_commit(&q);
+	if (populates(p, &part))
 		mm_populated(mm, first, last);
-	return err;
+	return 0;
 }
 
 static int protect_locked(struct protect *p, uint64_t first, uint64_t last, uint64_t grows)

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 
+#include "space/quick.h"
+
 /* Nothing changes but that two mappings meet at addr. */
 static void no_change(struct map *piece, void *arg)
 {
@@ -75,10 +77,28 @@ int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last, struct unde
 	return 0;
 }
 
+/* The edit of a range in which something stands, around the host call. */
+static int unmap_edit(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock)
+{
+	struct edit e;
+	int err;
+
+	edit_init(&e, &mm->space);
+	err = edit_unmap(&e, first, last);
+	if (!err)
+		err = edit_prepare(&e);
+	if (!err)
+		err = backend_unmap(mm->space.mmu, first, last - first + 1);
+	if (!err)
+		edit_commit(&e);
+	edit_abort(&e);
+	return err;
+}
+
 int mm_unmap(struct vms_mm *mm, uint64_t first, uint64_t last)
 {
 	struct under under;
-	struct edit e;
+	struct quick q;
 	int err = mm_unmap_check(mm, first, last, &under);
 
 	if (err || under.n == 0)
@@ -86,19 +106,19 @@ int mm_unmap(struct vms_mm *mm, uint64_t first, uint64_t last)
 	err = guards_reserve(&mm->guards, mm->space.world, 1);
 	if (err)
 		return err;
-	edit_init(&e, &mm->space);
-	err = edit_unmap(&e, first, last);
-	if (!err)
-		err = edit_prepare(&e);
-	if (!err)
+	err = quick_prepare(&q, &mm->space, &under.spot, first, last, NULL, false);
+	if (err == QUICK_NOT) {
+		err = unmap_edit(mm, first, last);
+	} else if (!err) {
 		err = backend_unmap(mm->space.mmu, first, last - first + 1);
-	if (!err) {
-		edit_commit(&e);
-		guards_clear(&mm->guards, first, last);
-		mm_note_growing(mm, false);
+		if (!err)
+			quick_commit(&q);
 	}
-	edit_abort(&e);
-	return err;
+	if (err)
+		return err;
+	guards_clear(&mm->guards, first, last);
+	mm_note_growing(mm, false);
+	return 0;
 }
 
 int64_t vms_munmap(struct vms_mm *mm, uint64_t addr, uint64_t len)

@@ -272,42 +272,6 @@ void edit_abort(struct edit *e)
 	e->done = true;
 }
 
-/* ---- the quick edit ---- */
-
-bool swap_fits(const struct vms_space *s, const struct tree_spot *spot, const struct map *m)
-{
-	const struct map_rules *rules = &s->rules;
-
-	if (spot->at->start != m->start || spot->at->last != m->last)
-		return false;
-	/* The free run below it, less the guard, is in the tree. */
-	if (rules->guard && rules->guard(spot->at, rules->arg) != rules->guard(m, rules->arg))
-		return false;
-	return !(spot->prev && map_mergeable(rules, spot->prev, m)) &&
-	       !(spot->next && map_mergeable(rules, m, spot->next));
-}
-
-void swap_commit(struct vms_space *s, const struct tree_spot *spot, const struct map *m, bool fresh)
-{
-	struct vms_object *old = spot->at->obj;
-
-	map_uncount(&s->rules, &s->counts, spot->at);
-	map_count(&s->rules, &s->counts, m);
-	if (m->obj)
-		object_ref(m->obj);
-	*spot->at = *m;
-	s->edits++;
-	TRACE(edit_commit, (uintptr_t)s, 1, 1);
-	if (fresh) {
-		TRACE(unmap, m->start, m->last, 0);
-		TRACE(map, m->start, m->last, m->prot);
-	} else {
-		TRACE(change, m->start, m->last, m->prot);
-	}
-	/* Last: dropping an object may close its file. */
-	object_unref(old);
-}
-
 /* ---- the validator ---- */
 
 const char *space_validate(struct vms_space *s)

@@ -55,6 +55,13 @@ static inline bool space_find_below(struct vms_space *s, uint64_t addr, struct m
 	return tree_find_below(&s->tree, addr, out);
 }
 
+/* What stands at addr, and beside it: for the quick edit (quick.h). */
+static inline bool space_spot(struct vms_space *s, uint64_t addr, struct tree_spot *spot)
+	REQUIRES(s->lock)
+{
+	return tree_spot(&s->tree, addr, spot);
+}
+
 struct edit {
 	struct vms_space *space;
 	struct plan plan;
@@ -74,25 +81,6 @@ int edit_update(struct edit *e, uint64_t first, uint64_t last,
 int edit_prepare(struct edit *e);
 void edit_commit(struct edit *e);
 void edit_abort(struct edit *e); /* after commit, or a second time: nothing */
-
-/*
- * The quick edit: another value for one whole mapping that joins no neighbour by it. It is what
- * edit_map or edit_update would come to, without a plan:
- *
- *	space_spot → swap_fits → limits, host calls → swap_commit
- *
- * The caller holds the lock from space_spot on and changes nothing in between.
- */
-static inline bool space_spot(struct vms_space *s, uint64_t addr, struct tree_spot *spot)
-	REQUIRES(s->lock)
-{
-	return tree_spot(&s->tree, addr, spot);
-}
-/* May m take the place of *spot->at? False: not the quick way. */
-bool swap_fits(const struct vms_space *s, const struct tree_spot *spot, const struct map *m);
-/* fresh: as edit_map would, it shows new bytes; else as edit_update. */
-void swap_commit(struct vms_space *s, const struct tree_spot *spot, const struct map *m, bool fresh)
-	REQUIRES(s->lock);
 
 /* NULL, or the broken invariant as a sentence: tree, counters. O(n). */
 const char *space_validate(struct vms_space *s) REQUIRES(s->lock);

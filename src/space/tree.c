@@ -320,13 +320,16 @@ bool tree_spot(struct tree *t, uint64_t addr, struct tree_spot *out)
 	struct path p, beside;
 	unsigned i;
 
+	*out = (struct tree_spot){NULL, NULL, NULL};
 	if (!t->root)
 		return false;
 	descend(t, addr, &p);
 	leaf = p.at[0].node;
 	i = p.at[0].slot;
-	if (i == leaf->n)
+	if (i == leaf->n) { /* so it is the last leaf */
+		out->prev = &leaf->map[i - 1];
 		return false;
+	}
 	out->at = &leaf->map[i];
 	out->prev = i > 0 ? &leaf->map[i - 1] : NULL;
 	out->next = i + 1 < leaf->n ? &leaf->map[i + 1] : NULL;

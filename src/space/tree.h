@@ -40,8 +40,9 @@ bool tree_find(const struct tree *t, uint64_t addr, struct map *out);
 bool tree_find_below(const struct tree *t, uint64_t addr, struct map *out);
 /* The mapping that holds addr, or the first above it, and its neighbours. Until the next change. */
 struct tree_spot {
-	struct map *at, *prev, *next; /* prev, next NULL: none */
+	struct map *at, *prev, *next; /* NULL: none; prev also where there is no `at` */
 };
+/* False: none at or above addr. */
 bool tree_spot(struct tree *t, uint64_t addr, struct tree_spot *out);
 /* Copies those that overlap [first, last], in order, at most `room`; how many. O(log n + that). */
 size_t tree_copy(const struct tree *t, uint64_t first, uint64_t last, struct map *out, size_t room);

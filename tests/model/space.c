@@ -25,7 +25,7 @@
 
 #include "mmu/backend.h"
 #include "object/object.h"
-#include "space/space.h"
+#include "space/quick.h"
 
 #define PAGE	  UINT64_C(4096)
 #define MAX_PAGES 512
@@ -549,44 +549,58 @@ static void check_valid(const char *broken)
 
 /* ---- one step ---- */
 
-/* One mapping, whole, as the quick edit wants it; false: there is none at a random page. */
-static bool random_whole(struct change *c)
+/* A change that the quick edit likes: of one mapping, whole or in part, or of a hole. */
+static struct change random_near(void)
 {
-	uint64_t i = rnd(n_pages);
+	struct change c = random_change();
+	uint64_t i = rnd(n_pages), a = region_start(i), b = region_end(i);
 
-	if (!model[i].used)
-		return false;
-	*c = random_change();
-	c->kind = rnd(2) ? MAP : UPDATE;
-	c->from = region_start(i);
-	c->to = region_end(i);
-	return true;
+	c.from = rnd(3) ? a : a + rnd(b - a + 1);
+	c.to = rnd(3) ? b : c.from + rnd(b - c.from + 1);
+	if (rnd(2)) /* as random_change: it may continue its neighbours */
+		c.map.off = UINT64_C(0x100000) + c.from * PAGE;
+	return c;
 }
 
 /* False: the quick edit does not fit, and nothing happened. */
 static bool quick_step(struct change *c) REQUIRES(space.lock)
 {
+	uint64_t first = base + c->from * PAGE, last = base + c->to * PAGE + (PAGE - 1);
 	struct tree_spot spot;
+	struct quick q;
 	struct map m;
+	int err;
 
-	if (!space_spot(&space, base + c->from * PAGE + rnd(PAGE), &spot))
-		die("no spot at page %" PRIu64, c->from);
-	m = c->kind == MAP ? c->map : *spot.at;
-	m.start = base + c->from * PAGE;
-	m.last = base + c->to * PAGE + (PAGE - 1);
-	if (c->kind == UPDATE)
+	space_spot(&space, first, &spot);
+	if (c->kind == UPDATE) {
+		if (!spot.at || spot.at->start > first || spot.at->last < last)
+			return false;
+		m = map_cut(spot.at, first, last);
 		apply_update(c, &m);
-	if (!swap_fits(&space, &spot, &m))
+	} else if (c->kind == MAP) {
+		m = c->map;
+		m.start = first;
+		m.last = last;
+	}
+	err = quick_prepare(&q, &space, &spot, first, last, c->kind == UNMAP ? NULL : &m,
+			    c->kind == MAP);
+	if (err == QUICK_NOT)
 		return false;
-	swap_commit(&space, &spot, &m, c->kind == MAP);
-	model_change(c);
-	for (uint64_t i = 1; i < n_pages; i++)
-		apart[i] = model[i].first;
-	model_merge(UINT64_MAX, 0);
-	for (uint64_t i = 1; i < n_pages; i++)
-		if (apart[i] != model[i].first)
-			die("a quick edit that should have merged at page %" PRIu64, i);
+	if (err)
+		die("quick_prepare failed");
 	quick++;
+	if (rnd(16) == 0)
+		return true; /* nothing to undo */
+	memset(asked, 0, sizeof(asked));
+	memset(apart, 0, sizeof(apart));
+	n_apart = 0;
+	quick_commit(&q);
+	if (q.n_after + n_apart != space.counts.n)
+		die("the quick edit said %" PRIu64 " mappings, not %" PRIu64, q.n_after + n_apart,
+		    space.counts.n);
+	model_change(c);
+	model_merge(UINT64_MAX, 0);
+	model_part();
 	return true;
 }
 
@@ -636,15 +650,15 @@ static void one_step(void) REQUIRES(space.lock)
 {
 	struct change change[CHANGES];
 	unsigned n = rnd(3) ? 1 : 1 + (unsigned)rnd(CHANGES);
-	bool whole = rnd(8) == 0 && random_whole(&change[0]);
+	bool near = rnd(4) == 0;
 
 	memcpy(before, model, sizeof(before[0]) * n_pages);
 	for (uint64_t i = 0; i < n_pages; i++)
 		model[i].touched = model[i].fresh = false;
-	for (unsigned i = whole; i < n; i++)
-		change[i] = random_change();
+	for (unsigned i = 0; i < n; i++)
+		change[i] = i == 0 && near ? random_near() : random_change();
 
-	if (!whole || !quick_step(&change[0]))
+	if (!near || !quick_step(&change[0]))
 		planned_step(change, n);
 	check_valid(space_validate(&space));
 	check_list();

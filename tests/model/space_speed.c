@@ -13,7 +13,7 @@
 #include <time.h>
 
 #include "object/object.h"
-#include "space/space.h"
+#include "space/quick.h"
 
 #define PAGE   UINT64_C(4096)
 #define BASE   (UINT64_C(1) << 32)
@@ -159,15 +159,15 @@ static void protect_quick(uint64_t count) REQUIRES(space.lock)
 
 		for (unsigned k = 0; k < 2; k++) {
 			struct tree_spot spot;
+			struct quick q;
 			struct map m;
 
 			if (!space_spot(&space, a, &spot))
 				must(-1);
 			m = *spot.at;
 			m.prot ^= 4;
-			if (!swap_fits(&space, &spot, &m))
-				must(-1);
-			swap_commit(&space, &spot, &m, false);
+			must(quick_prepare(&q, &space, &spot, m.start, m.last, &m, false));
+			quick_commit(&q);
 		}
 	}
 }

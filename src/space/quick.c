@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+/*
+ * quick.c: the edit of one stretch, without a plan.
+ *
+ *	before	prev | ---- at ---- | next	at: the mapping that is cut, or none
+ *	after	prev | left MID right | next	left, right: what is left of it
+ *
+ * Only the seams of MID are looked at, as the planner would: it may join the piece or neighbour on
+ * each side, the left one first.
+ *
+ * Invariant: with the joins taken back, the run that is replaced is [at] by [left MID right]; a
+ *join with a neighbour takes the neighbour into the run. So what is reserved for the former is
+ *enough.
+ */
+#include "space/quick.h"
+
+#include <errno.h>
+
+#include "base/trace.h"
+#include "object/object.h"
+
+/* The piece or mapping that MID meets below; false: none. */
+static bool below(const struct quick *q, struct map *out)
+{
+	if (q->left)
+		*out = map_cut(q->spot->at, q->spot->at->start, q->first - 1);
+	else if (q->spot->prev)
+		*out = *q->spot->prev;
+	else
+		return false;
+	return true;
+}
+
+static bool above(const struct quick *q, struct map *out)
+{
+	const struct map *next = q->old ? q->spot->next : q->spot->at;
+
+	if (q->right)
+		*out = map_cut(q->spot->at, q->last + 1, q->spot->at->last);
+	else if (next)
+		*out = *next;
+	else
+		return false;
+	return true;
+}
+
+int quick_prepare(struct quick *q, struct vms_space *s, const struct tree_spot *spot,
+		  uint64_t first, uint64_t last, const struct map *mid, bool fresh)
+{
+	const struct map *at = spot->at;
+	struct map side, joined;
+	unsigned stay;
+
+	q->space = s;
+	q->spot = spot;
+	q->fresh = fresh;
+	q->has_mid = mid != NULL;
+	q->old = at && at->start <= last;
+	if (q->old && !mid) {
+		first = max_u64(first, at->start);
+		if (last > at->last && spot->next && spot->next->start <= last)
+			return QUICK_NOT;
+		last = min_u64(last, at->last);
+	}
+	if (q->old && (first < at->start || last > at->last))
+		return QUICK_NOT;
+	q->first = first;
+	q->last = last;
+	q->left = q->old && at->start < first;
+	q->right = q->old && at->last > last;
+	q->join_left = q->join_right = q->apart_left = q->apart_right = false;
+	if (mid) {
+		q->mid = joined = *mid;
+		if (below(q, &side) && map_mergeable(&s->rules, &side, mid)) {
+			q->join_left = true;
+			map_merge(&side, mid);
+			joined = side;
+		}
+		q->join_right = above(q, &side) && map_mergeable(&s->rules, &joined, &side);
+	}
+	stay = q->left + q->has_mid + q->right;
+	q->n_after = s->counts.n + stay - q->old - q->join_left - q->join_right;
+	return stay > q->old ? tree_reserve(&s->tree, 1, stay - q->old) : 0;
+}
+
+/* A join that is not just a cut taken back. */
+static bool merges_left(const struct quick *q)
+{
+	return q->join_left && (!q->left || q->fresh);
+}
+
+static bool merges_right(const struct quick *q)
+{
+	return q->join_right && (!q->right || q->fresh);
+}
+
+/* Where the host can be asked, its regions are the truth (see space.c). */
+static void settle(struct quick *q)
+{
+	struct vms_space *s = q->space;
+
+	if (!s->mmu || !(s->mmu->ops->caps & BACKEND_SEAMS))
+		return;
+	q->apart_left = merges_left(q) && backend_seam(s->mmu, q->first);
+	q->apart_right = merges_right(q) && backend_seam(s->mmu, q->last + 1);
+}
+
+/* What goes and what comes, each in address order. */
+struct run {
+	struct map old[3], cur[3];
+	unsigned n_old, n_cur;
+};
+
+static void make_run(const struct quick *q, struct run *r)
+{
+	struct map low = {0}, mid = q->mid, high = {0};
+	bool has_low = below(q, &low), has_high = above(q, &high);
+
+	r->n_old = r->n_cur = 0;
+	if (q->join_left && !q->left)
+		r->old[r->n_old++] = low;
+	if (q->old)
+		r->old[r->n_old++] = *q->spot->at;
+	if (q->join_right && !q->right)
+		r->old[r->n_old++] = high;
+
+	/* Joined first, then parted as the host says: an identity spreads to all parts. */
+	if (has_low && q->join_left) {
+		map_merge(&low, &mid);
+		mid = low;
+	} else if (q->left) {
+		r->cur[r->n_cur++] = low;
+	}
+	if (has_high && q->join_right)
+		map_merge(&mid, &high);
+	if (q->apart_left) {
+		r->cur[r->n_cur++] = map_cut(&mid, mid.start, q->first - 1);
+		mid = map_cut(&mid, q->first, mid.last);
+	}
+	if (q->apart_right) {
+		r->cur[r->n_cur++] = map_cut(&mid, mid.start, q->last);
+		mid = map_cut(&mid, q->last + 1, mid.last);
+	}
+	if (q->has_mid)
+		r->cur[r->n_cur++] = mid;
+	if (q->right && !q->join_right)
+		r->cur[r->n_cur++] = high;
+}
+
+static void trace(const struct quick *q)
+{
+	TRACE(edit_commit, (uintptr_t)q->space, q->old, q->left + q->has_mid + q->right);
+	if (q->old && (q->fresh || !q->has_mid))
+		TRACE(unmap, q->first, q->last, q->spot->at->prot);
+	if (q->has_mid && q->fresh)
+		TRACE(map, q->first, q->last, q->mid.prot);
+	else if (q->has_mid)
+		TRACE(change, q->first, q->last, q->mid.prot);
+}
+
+/* One value for another: nothing of the tree's own changes. */
+static bool swap(struct quick *q)
+{
+	struct vms_space *s = q->space;
+	const struct map_rules *rules = &s->rules;
+	struct map *at = q->spot->at;
+	struct vms_object *went = NULL;
+
+	if (!q->old || !q->has_mid || q->left || q->right || q->join_left || q->join_right ||
+	    (rules->guard && rules->guard(at, rules->arg) != rules->guard(&q->mid, rules->arg)))
+		return false;
+	map_uncount(rules, &s->counts, at);
+	map_count(rules, &s->counts, &q->mid);
+	if (at->obj != q->mid.obj) {
+		went = at->obj;
+		if (q->mid.obj)
+			object_ref(q->mid.obj);
+	}
+	*at = q->mid;
+	object_unref(went); /* last: it may close a file */
+	return true;
+}
+
+void quick_commit(struct quick *q)
+{
+	struct vms_space *s = q->space;
+	uint64_t lo = UINT64_MAX, hi = 0;
+	struct run r;
+
+	trace(q);
+	s->edits++;
+	if (swap(q))
+		return;
+	settle(q);
+	make_run(q, &r);
+	if (q->has_mid && !q->fresh)
+		s->splits += (q->left && !q->join_left) + (q->right && !q->join_right);
+	else
+		s->splits += q->left && q->right && !q->join_right;
+	s->merges += merges_left(q) + merges_right(q) - q->apart_left - q->apart_right;
+
+	for (unsigned i = 0; i < r.n_old; i++)
+		map_uncount(&s->rules, &s->counts, &r.old[i]);
+	for (unsigned i = 0; i < r.n_cur; i++) {
+		map_count(&s->rules, &s->counts, &r.cur[i]);
+		if ((i >= r.n_old || r.old[i].obj != r.cur[i].obj) && r.cur[i].obj)
+			object_ref(r.cur[i].obj);
+	}
+	if (r.n_old) {
+		lo = r.old[0].start;
+		hi = r.old[r.n_old - 1].last;
+	}
+	if (r.n_cur) {
+		lo = min_u64(lo, r.cur[0].start);
+		hi = max_u64(hi, r.cur[r.n_cur - 1].last);
+	}
+	if (lo <= hi) {
+		tree_replace(&s->tree, lo, hi, r.cur, r.n_cur);
+		tree_trim(&s->tree);
+	}
+	/* Last: dropping an object may close its file. */
+	for (unsigned i = 0; i < r.n_old; i++)
+		if (i >= r.n_cur || r.old[i].obj != r.cur[i].obj)
+			object_unref(r.old[i].obj);
+}

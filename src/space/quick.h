@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * quick.h: the quick edit, for the change that almost every call is: one stretch, inside one
+ *mapping or inside a hole, gets one new mapping, other values, or nothing.
+ *
+ *	space_spot → quick_prepare → limits, host calls → quick_commit
+ *
+ * It comes to what the planner would come to (edit_map, edit_update, edit_unmap of the stretch),
+ *and it is prepared and committed in the same way, but it looks only at the spot. Nothing needs
+ *undoing between prepare and commit. The caller holds the lock from space_spot on and changes
+ *nothing.
+ */
+#ifndef SPACE_QUICK_H
+#define SPACE_QUICK_H
+
+#include "space/space.h"
+
+struct quick {
+	struct vms_space *space;
+	const struct tree_spot *spot;
+	uint64_t first, last;  /* the stretch; of an unmapping, what is mapped of it */
+	bool old, left, right; /* is a mapping cut or replaced; does a piece stay below, above */
+	bool has_mid, fresh;
+	bool join_left, join_right;   /* with the piece that stays, or else the neighbour */
+	bool apart_left, apart_right; /* ... which the host does not: commit */
+	struct map mid;
+	uint64_t n_after; /* mappings of the space afterwards */
+};
+
+enum { QUICK_NOT = 1 };
+
+/*
+ * spot: of `first`. mid: what will stand there, NULL for nothing; fresh: it shows new bytes, as
+ * edit_map, else it is the old mapping with other values, as edit_update.
+ * Returns 0, -ENOMEM, or QUICK_NOT: it takes a plan.
+ */
+int quick_prepare(struct quick *q, struct vms_space *s, const struct tree_spot *spot,
+		  uint64_t first, uint64_t last, const struct map *mid, bool fresh)
+	REQUIRES(s->lock);
+void quick_commit(struct quick *q);
+
+#endif
