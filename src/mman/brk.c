@@ -21,7 +21,7 @@ static int heap_grow(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(
 	if (!mm_may_expand(mm, &m, (int64_t)b.len) || !mm_commit_fits(mm, b.len) ||
 	    mm->space.counts.n > mm->pol.max_map_count)
 		return -ENOMEM;
-	if (m.flags & MM_LOCKED)
+	if ((m.flags & MM_LOCK_MASK) == MM_LOCKED)
 		b.flags |= BACKEND_LOCKED;
 	edit_init(&e, &mm->space);
 	/* The first piece of heap does not become one with the program's data below it. */
@@ -32,6 +32,8 @@ static int heap_grow(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(
 		err = edit_prepare(&e);
 	if (!err)
 		err = backend_map(mm->space.mmu, &b);
+	if (!err && (m.flags & MM_LOCKONFAULT))
+		backend_lock(mm->space.mmu, first, b.len, 2);
 	if (!err)
 		edit_commit(&e);
 	edit_abort(&e);

@@ -16,21 +16,50 @@ static void tell_lock(struct vms_mm *mm, const struct map *part, int on) REQUIRE
 	backend_lock(mm->space.mmu, part->start, map_len(part), on);
 }
 
+static int host_lock_kind(uint32_t set)
+{
+	return set == 0 ? 0 : set & MM_LOCKONFAULT ? 2 : 1;
+}
+
 /* Set or clear the lock of one mapping's part; some kinds never lock. */
-static int lock_part(struct vms_mm *mm, const struct map *part, uint32_t set) REQUIRES(mm->space.lock)
+static int lock_part(struct vms_mm *mm, const struct map *part, uint32_t set, bool tell)
+	REQUIRES(mm->space.lock)
 {
 	if ((part->flags & MM_LOCK_MASK) == set ||
 	    (part->flags & (MM_SPECIAL | MM_DROPPABLE)))
 		return 0;
-	return mm_set_flags(mm, part, MM_LOCK_MASK, set, tell_lock,
-			    set == 0 ? 0 : set & MM_LOCKONFAULT ? 2 : 1);
+	return mm_set_flags(mm, part, MM_LOCK_MASK, set, tell ? tell_lock : NULL,
+			    host_lock_kind(set));
 }
 
-static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t set) REQUIRES(mm->space.lock)
+/* Can every page of this part be had? */
+static bool can_populate(const struct vms_mm *mm, const struct map *part)
 {
+	uint64_t size;
+
+	if (part->prot == VMS_PROT_NONE)
+		return false;
+	if ((part->flags & (MM_FILE | MM_SHARED)) && object_size(part->obj, &size) == 0 &&
+	    part->off + (map_len(part) - mm_page(mm)) >= size)
+		return false;
+	return guards_count(&mm->guards, part->start, part->last) == 0;
+}
+
+/*
+ * Linux sets all flags first, then populates, from the start to the first page that it cannot, and not
+ * at all if it met a hole. A host whose regions decide ours is given the range as it is, so that it does
+ * the same; another is told of each part.
+ */
+static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t set)
+	REQUIRES(mm->space.lock)
+{
+	bool at_once = (mm->space.mmu->ops->caps & BACKEND_SEAMS) &&
+		       mm_bytes(mm, first, last, MM_SPECIAL) == 0;
 	uint64_t addr = first;
 	struct map m;
 
+	if (at_once)
+		backend_lock(mm->space.mmu, first, last - first + 1, host_lock_kind(set));
 	for (;;) {
 		struct map part;
 		int err;
@@ -38,7 +67,7 @@ static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t
 		if (!space_find(&mm->space, addr, &m) || m.start > addr)
 			return -ENOMEM;
 		part = map_cut(&m, addr, min_u64(m.last, last));
-		err = lock_part(mm, &part, set);
+		err = lock_part(mm, &part, set, !at_once);
 		if (err)
 			return err;
 		if (part.last == last)
@@ -48,9 +77,10 @@ static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t
 }
 
 /* What populating the locked range answers; it stops at the first page that cannot be. */
-static int lock_populate(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock)
+static int lock_populate(struct vms_mm *mm, uint64_t first, uint64_t last)
+	REQUIRES(mm->space.lock)
 {
-	uint64_t addr = first, size;
+	uint64_t addr = first;
 	struct map m;
 
 	while (space_find(&mm->space, addr, &m) && m.start <= last) {
@@ -60,11 +90,7 @@ static int lock_populate(struct vms_mm *mm, uint64_t first, uint64_t last) REQUI
 			if (part.prot == VMS_PROT_NONE)
 				return -ENOMEM;
 			mm_populated(mm, part.start, part.last);
-			if ((part.flags & (MM_FILE | MM_SHARED)) &&
-			    object_size(part.obj, &size) == 0 &&
-			    part.off + (map_len(&part) - mm_page(mm)) >= size)
-				return -ENOMEM;
-			if (guards_count(&mm->guards, part.start, part.last) != 0)
+			if (!can_populate(mm, &part))
 				return -ENOMEM;
 		}
 		if (part.last == last)
@@ -129,7 +155,7 @@ static void lock_all(struct vms_mm *mm, uint32_t set) REQUIRES(mm->space.lock)
 	struct map m;
 
 	while (space_find(&mm->space, addr, &m)) {
-		lock_part(mm, &m, set); /* as Linux, each mapping for itself */
+		lock_part(mm, &m, set, true); /* as Linux, each mapping for itself */
 		addr = m.last + 1;
 	}
 }

@@ -349,6 +349,7 @@ static int map_in_host(struct mmap_call *c)
 		.fd = c->map.flags & MM_FILE ? c->fd : -1,
 		.off = c->off,
 	};
+	int err;
 
 	if (c->map.flags & MM_SHARED)
 		b.flags |= BACKEND_SHARED;
@@ -356,7 +357,7 @@ static int map_in_host(struct mmap_call *c)
 		b.flags |= BACKEND_NORESERVE;
 	if (c->map.flags & MM_GROWSDOWN)
 		b.flags |= BACKEND_GROWSDOWN;
-	if (c->map.flags & MM_LOCKED)
+	if ((c->map.flags & MM_LOCK_MASK) == MM_LOCKED)
 		b.flags |= BACKEND_LOCKED;
 	if (c->map.flags & MM_NOHUGEPAGE)
 		b.flags |= BACKEND_STACK;
@@ -366,7 +367,11 @@ static int map_in_host(struct mmap_call *c)
 		b.flags |= BACKEND_POPULATE;
 	if (c->under.n == 0)
 		b.flags |= BACKEND_NOREPLACE;
-	return backend_map(c->mm->space.mmu, &b);
+	err = backend_map(c->mm->space.mmu, &b);
+	/* Locked as it is touched: no flag of mmap says that, so a second call does, as well as it can. */
+	if (!err && (c->map.flags & MM_LOCKONFAULT))
+		backend_lock(c->mm->space.mmu, b.addr, b.len, 2);
+	return err;
 }
 
 /* The host call and the edit around it. */

@@ -3,9 +3,8 @@
  * engine.c: libvmspace as a side (side.h), through its public headers alone.
  *
  * With the recording backend nothing is installed: a touch is vms_mm_fault(). With the host backend
- * guest addresses are addresses of this process: a touch asks the engine first, as an emulator does
- * for the first access to a page, then loads or stores for real and reports the signal that the
- * host raised.
+ * guest addresses are addresses of this process: a touch loads or stores for real, and the engine
+ * is asked about it too.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -18,6 +17,10 @@
 #include <vmspace/mman.h>
 
 #include "side.h"
+
+/* Answers to a touch that the kernel never gives: engine and host do not agree. */
+#define DISAGREE_REFUSED (-10001) /* the engine refused what the host allowed */
+#define DISAGREE_ALLOWED (-10002) /* the engine said otherwise than the host's signal */
 
 struct engine {
 	struct side side;
@@ -45,6 +48,26 @@ static int fail(struct engine *e, const char *what)
 	return -1;
 }
 
+/* Here the host lets regions grow by itself, and asks the limit of this process. */
+static void limit_growth(uint64_t soft)
+{
+	struct rlimit l;
+
+	getrlimit(RLIMIT_STACK, &l);
+	l.rlim_cur = soft;
+	setrlimit(RLIMIT_STACK, &l);
+}
+
+/* Our own stack must not need to grow while the limit is low. */
+static void grow_own_stack(void)
+{
+	volatile char room[1 << 20];
+
+	for (size_t i = 0; i < sizeof(room); i += 4096) {
+		room[i] = 0;
+	}
+}
+
 /* ---- starting ---- */
 
 static int make_mmu(struct engine *e, struct vms_mmu **mmu)
@@ -60,6 +83,9 @@ static int make_mmu(struct engine *e, struct vms_mmu **mmu)
 
 static void fill_policy(struct engine *e, struct vms_mm_policy *p)
 {
+	if (e->backend == ENGINE_HOST) {
+		limit_growth(8ul << 20);
+	}
 	vms_mm_policy_host(p);
 	p->flags &= ~(VMS_MM_CAP_IPC_LOCK | VMS_MM_CAP_RAWIO | VMS_MM_CAP_ADMIN);
 	p->page_size = e->page;
@@ -154,16 +180,13 @@ static bool access_host(uint64_t addr, bool write, size_t size, uint64_t *value)
 	return true;
 }
 
-static void touch(struct engine *e, const struct op *op, struct answer *a)
+/* What the engine says of an access. */
+static void ask(struct engine *e, uint64_t addr, bool write, struct answer *a)
 {
-	bool write = op->a[1] == GUEST_WRITE;
-	uint64_t value = op->a[2];
-
-	a->addr = op->a[0];
-	switch (vms_mm_fault(e->mm, op->a[0], write ? VMS_PROT_WRITE : VMS_PROT_READ)) {
+	memset(a, 0, sizeof(*a));
+	switch (vms_mm_fault(e->mm, addr, write ? VMS_PROT_WRITE : VMS_PROT_READ)) {
 	case VMS_MM_FAULT_NONE:
-		a->addr = 0;
-		break;
+		return;
 	case VMS_MM_FAULT_MAPERR:
 		a->sig = SIGSEGV;
 		a->code = 1;
@@ -177,24 +200,30 @@ static void touch(struct engine *e, const struct op *op, struct answer *a)
 		a->code = 2;
 		break;
 	}
+	a->addr = addr;
+}
+
+static void touch(struct engine *e, const struct op *op, struct answer *a)
+{
+	bool write = op->a[1] == GUEST_WRITE, allowed;
+	uint64_t value = op->a[2];
+
 	if (e->backend == ENGINE_RECORD || op->a[0] >= WINDOW_END) {
+		ask(e, op->a[0], write, a);
 		return;
 	}
-	/* What the host says wins: the engine's opinion must be the same, or the comparison shows
-	 * it. */
-	if (access_host(op->a[0], write, 1, &value)) {
-		a->ret = write ? 0 : (int64_t)value;
-		if (a->sig != 0) {
-			a->ret = -1; /* the engine refused what the host allows */
-		}
-		return;
+	/* The host first, as for a guest that runs; the engine hears of what faulted, and must
+	 * agree. */
+	allowed = access_host(op->a[0], write, 1, &value);
+	ask(e, op->a[0], write, a);
+	if (!allowed && a->sig == 0) {
+		allowed = access_host(op->a[0], write, 1, &value); /* it may have grown for it */
 	}
-	if (a->sig == 0) {
-		a->ret = -2; /* the engine allowed what the host refuses */
+	if (allowed) {
+		a->ret = a->sig != 0 ? DISAGREE_REFUSED : write ? 0 : (int64_t)value;
+	} else if (a->sig != seen_signal || a->code != seen_code) {
+		a->ret = DISAGREE_ALLOWED;
 	}
-	a->sig = seen_signal;
-	a->code = seen_code;
-	a->addr = seen_addr;
 }
 
 /* ---- operations ---- */
@@ -209,6 +238,9 @@ static int64_t set_limit(struct engine *e, const struct op *op)
 		}
 		if (limit.soft > limit.hard) {
 			limit.soft = limit.hard;
+		}
+		if (e->backend == ENGINE_HOST && resources[i].host == RLIMIT_STACK) {
+			limit_growth(limit.soft);
 		}
 		return vms_mm_set_limit(e->mm, resources[i].guest, limit);
 	}
@@ -428,7 +460,18 @@ struct side *engine_side(enum engine_backend backend, const struct side *like, i
 		return NULL;
 	}
 	if (backend == ENGINE_HOST) {
+		/* The child's code page stands in the way here too, so that the host says the same
+		 * of it. */
+		if (mmap((void *)GUEST_CODE, GUEST_CODE_SIZE, PROT_READ | PROT_EXEC,
+			 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+			 0) != (void *)GUEST_CODE) {
+			snprintf(why, size, "the address of the child's code is taken here: %s",
+				 strerror(errno));
+			engine_close(&e->side);
+			return NULL;
+		}
 		catch_signals();
+		grow_own_stack();
 	}
 	return &e->side;
 }

@@ -391,12 +391,18 @@ static void gen_touch(struct gen *g, const struct maps *maps, struct op *op)
 		addr += once_in(g, 2) ? 0 : below(g, g->page);
 		/* Our own area is in use; beyond user space the hardware answers, not the maps. */
 	} while ((addr >= GUEST_AREA && addr < GUEST_AREA + GUEST_AREA_SIZE) ||
+		 (g->contents && addr >= GUEST_CODE && addr < GUEST_CODE + GUEST_CODE_SIZE) ||
 		 addr >= 0x800000000000ul);
 	op->a[0] = addr;
 	op->a[1] = once_in(g, 3) ? GUEST_READ : GUEST_WRITE;
 	op->a[2] = 1 + below(g, 255);
 }
 
+/*
+ * With contents, no limits on sizes and no seals: what they refuse late leaves mappings in parts,
+ * which the engine keeps to itself and does not do to its own host. The recording backend shows
+ * those.
+ */
 static void gen_limit(struct gen *g, struct op *op)
 {
 	static const uint64_t memlock[] = {0, 0x1000, 0x10000, 0x10000, 0x40000, 8 << 20, 8 << 20};
@@ -406,7 +412,7 @@ static void gen_limit(struct gen *g, struct op *op)
 	static const uint64_t stack[] = {0, 0x2000, 0x10000, 8 << 20, 8 << 20, ~0ul};
 
 	op->kind = OP_LIMIT;
-	switch (below(g, 4)) {
+	switch (g->contents ? 2 + below(g, 2) : below(g, 4)) {
 	case 0:
 		op->a[0] = RLIMIT_AS;
 		op->a[1] = PICK(g, as);
@@ -445,14 +451,15 @@ static void gen_rare(struct gen *g, const struct maps *maps, struct op *op)
 	case 0:
 		op->kind = OP_MSEAL;
 		/* Seals never go: late, and small. */
-		if (g->step < 300 || op->a[1] > 16 * g->page) {
+		if (g->contents || g->step < 300 || op->a[1] > 16 * g->page) {
 			op->a[2] = 1;
 		}
 		break;
 	case 1:
-		op->kind = OP_FORK;
-		op->a[0] = below(g, 2);
-		op->a[1] = 0;
+		/* A forked engine with contents is another process than the one that compares. */
+		op->kind = g->contents ? OP_MINCORE : OP_FORK;
+		op->a[0] = g->contents ? op->a[0] : below(g, 2);
+		op->a[1] = g->contents ? op->a[1] : 0;
 		break;
 	case 2:
 		op->kind = OP_MINCORE;
