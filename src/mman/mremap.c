@@ -211,10 +211,10 @@ static int check_move(struct mremap_call *c)
 }
 
 static int move_edit(struct mremap_call *c, struct edit *e, const struct map *moved)
-	REQUIRES(c->mm->space.lock)
 {
 	int err = 0;
 
+	mm_held(c->mm);
 	if (!(c->flags & MREMAP_DONTUNMAP) && c->old_len != 0)
 		err = edit_unmap(e, c->addr, c->addr + c->old_len - 1);
 	if (!err)
@@ -243,13 +243,14 @@ static void emptied(struct map *piece, void *arg)
  *
  * => replaces one mapping by one, so it allocates nothing and cannot fail.
  */
-static void empty_source(struct mremap_call *c) REQUIRES(c->mm->space.lock)
+static void empty_source(struct mremap_call *c)
 {
 	struct vms_mm *mm = c->mm;
 	struct emptied how;
 	struct edit e;
 	struct map m, after;
 
+	mm_held(mm);
 	if (!space_find(&mm->space, c->addr, &m))
 		return;
 	how.whole = m.start == c->addr && m.last == c->addr + c->old_len - 1;

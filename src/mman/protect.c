@@ -100,12 +100,13 @@ static int protect_check(const struct protect *p, const struct map *part, int64_
 
 /* Mappings that have the rights already are left alone: they are not joined with their like. */
 static int change_parts(struct protect *p, struct edit *e, uint64_t first, uint64_t last)
-	REQUIRES(p->mm->space.lock)
 {
+	struct vms_mm *mm = p->mm;
 	uint64_t addr = first;
 	struct map m;
 
-	while (space_find(&p->mm->space, addr, &m) && m.start <= last) {
+	mm_held(mm);
+	while (space_find(&mm->space, addr, &m) && m.start <= last) {
 		struct map part = map_cut(&m, max_u64(addr, m.start), min_u64(m.last, last));
 
 		if (part.prot != p->prot) {
