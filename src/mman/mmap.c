@@ -342,6 +342,13 @@ static int limits(struct mmap_call *c)
 
 static int map_in_host(struct mmap_call *c)
 {
+	static const struct {
+		uint32_t ours, backend;
+	} known[] = {
+		{ MM_SHARED, BACKEND_SHARED },	     { MM_NORESERVE, BACKEND_NORESERVE },
+		{ MM_GROWSDOWN, BACKEND_GROWSDOWN }, { MM_NOHUGEPAGE, BACKEND_STACK },
+		{ MM_DROPPABLE, BACKEND_DROPPABLE },
+	};
 	struct backend_map b = {
 		.addr = c->map.start,
 		.len = c->len,
@@ -351,18 +358,12 @@ static int map_in_host(struct mmap_call *c)
 	};
 	int err;
 
-	if (c->map.flags & MM_SHARED)
-		b.flags |= BACKEND_SHARED;
-	if (c->map.flags & MM_NORESERVE)
-		b.flags |= BACKEND_NORESERVE;
-	if (c->map.flags & MM_GROWSDOWN)
-		b.flags |= BACKEND_GROWSDOWN;
+	/* A table: of a row of ifs gcc makes a path for each combination. */
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (c->map.flags & known[i].ours)
+			b.flags |= known[i].backend;
 	if ((c->map.flags & MM_LOCK_MASK) == MM_LOCKED)
 		b.flags |= BACKEND_LOCKED;
-	if (c->map.flags & MM_NOHUGEPAGE)
-		b.flags |= BACKEND_STACK;
-	if (c->map.flags & MM_DROPPABLE)
-		b.flags |= BACKEND_DROPPABLE;
 	if ((c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
 		b.flags |= BACKEND_POPULATE;
 	if (c->under.n == 0)

@@ -79,8 +79,11 @@ struct backend_ops {
 	 * above `floor` (the end of the mapping below): `start` if it did not grow.
 	 */
 	uint64_t (*grown)(struct vms_mmu *mmu, uint64_t start, uint64_t floor);
-	/* With BACKEND_SEAMS: do two of the host's regions meet at addr? False also if unknown. */
-	bool (*seam)(struct vms_mmu *mmu, uint64_t addr);
+	/*
+	 * With BACKEND_SEAMS: do two of the host's regions meet at addr? False also if unknown; else
+	 * *end: where the region that holds addr ends, so that no seam lies before it.
+	 */
+	bool (*seam)(struct vms_mmu *mmu, uint64_t addr, uint64_t *end);
 	void *(*host_addr)(struct vms_mmu *mmu, uint64_t addr);
 };
 
@@ -102,7 +105,7 @@ int backend_lock(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int on);
 int backend_sync(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int flags);
 int backend_residency(struct vms_mmu *mmu, uint64_t addr, uint64_t len, unsigned char *vec);
 uint64_t backend_grown(struct vms_mmu *mmu, uint64_t start, uint64_t floor);
-bool backend_seam(struct vms_mmu *mmu, uint64_t addr);
+bool backend_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end);
 
 /*
  * The recording backend, for tests. All three leave other backends alone: record_last says false.

@@ -402,13 +402,15 @@ static uint64_t host_grown(struct vms_mmu *mmu, uint64_t start, uint64_t floor)
 	return in;
 }
 
-static bool host_seam(struct vms_mmu *mmu, uint64_t addr)
+static bool host_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end)
 {
 	struct host *h = host_of(mmu);
-	uint64_t start, end;
+	uint64_t start, last;
 
-	return h->world->region(h->world, addr + h->delta, &start, &end) == 0 &&
-	       start == addr + h->delta;
+	if (h->world->region(h->world, addr + h->delta, &start, &last) != 0)
+		return false;
+	*end = last - h->delta;
+	return start == addr + h->delta;
 }
 
 static void *host_addr(struct vms_mmu *mmu, uint64_t addr)

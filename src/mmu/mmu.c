@@ -80,10 +80,10 @@ uint64_t backend_grown(struct vms_mmu *mmu, uint64_t start, uint64_t floor)
 	return mmu->ops->grown(mmu, start, floor);
 }
 
-bool backend_seam(struct vms_mmu *mmu, uint64_t addr)
+bool backend_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end)
 {
 	mmu->counts.query++;
-	return mmu->ops->seam(mmu, addr);
+	return mmu->ops->seam(mmu, addr, end);
 }
 
 int vms_mmu_counts(const struct vms_mmu *mmu, struct vms_mmu_counts *counts)

@@ -98,11 +98,14 @@ static bool merges_right(const struct quick *q)
 static void settle(struct quick *q)
 {
 	struct vms_space *s = q->space;
+	uint64_t end = 0;
 
 	if (!s->mmu || !(s->mmu->ops->caps & BACKEND_SEAMS))
 		return;
-	q->apart_left = merges_left(q) && backend_seam(s->mmu, q->first);
-	q->apart_right = merges_right(q) && backend_seam(s->mmu, q->last + 1);
+	q->apart_left = merges_left(q) && backend_seam(s->mmu, q->first, &end);
+	/* A region that goes on has no seam there: one question is enough. */
+	q->apart_right = merges_right(q) && end <= q->last + 1 &&
+			 backend_seam(s->mmu, q->last + 1, &end);
 }
 
 /* What goes and what comes, each in address order. */

@@ -151,10 +151,12 @@ int edit_prepare(struct edit *e)
 static void settle(struct edit *e)
 {
 	struct plan *p = &e->plan;
+	uint64_t end = 0;
 	size_t n = 0;
 
+	/* A seam inside the region that was last told of is none. */
 	for (size_t i = 0; i < p->n_seam; i++)
-		if (backend_seam(e->space->mmu, p->seam[i]))
+		if (p->seam[i] >= end && backend_seam(e->space->mmu, p->seam[i], &end))
 			p->seam[n++] = p->seam[i];
 	if (n) {
 		plan_part(p, p->seam, n);

@@ -259,11 +259,12 @@ static void model_merge(uint64_t keep_from, uint64_t keep_to)
 static bool asked[MAX_PAGES], apart[MAX_PAGES];
 static uint64_t n_apart;
 
-static bool host_seam(struct vms_mmu *mmu, uint64_t addr)
+static bool host_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end)
 {
 	uint64_t i = (addr - base) / PAGE;
 
 	asked[i] = true;
+	*end = addr;
 	apart[i] = rnd(3) == 0;
 	n_apart += apart[i];
 	return apart[i];
