@@ -251,7 +251,8 @@ static void compare(const struct bench *b, const struct answerer *us, enum side 
 /* A huge reservation and its end, against one page's with the same engine. */
 static void reserve(const struct bench *b, const struct answerer *us, enum side side)
 {
-	struct figure f = {.unit = "ns/pair", .target = 1.25};
+	/* Over the host the kernel's own price for such a size is in it. */
+	struct figure f = {.unit = "ns/pair", .target = side == RECORD ? 1.25 : 0};
 
 	for (unsigned r = 0; r <= b->rounds; r++) {
 		double cost[2];

@@ -45,9 +45,9 @@ static const struct program {
 	{"cpu python3", {"/usr/bin/python3", "-c", python_cpu}, 1.15},
 	{"alloc perl", {"/usr/bin/perl", "-e", perl_alloc}, 2.0},
 	{"alloc python3", {"/usr/bin/python3", "-c", python_alloc}, 2.0},
-	{"alloc mmap+touch+munmap", {NULL, "mmap", "3000"}, 2.0},
-	{"alloc brk+touch+shrink", {NULL, "brk", "3000"}, 2.0},
-	{"alloc arenas", {NULL, "arena", "200"}, 2.0},
+	{"alloc mmap+touch+munmap", {NULL, "mmap", "2000"}, 2.0},
+	{"alloc brk+touch+shrink", {NULL, "brk", "2000"}, 2.0},
+	{"alloc arenas", {NULL, "arena", "120"}, 2.0},
 	{"calls getppid", {NULL, "calls", "50000"}, 0},
 	{"calls read", {NULL, "read", "25000"}, 0},
 };
@@ -81,7 +81,7 @@ static void compare(const struct bench *b, const struct program *p)
 {
 	struct figure f = {.unit = "ms/run", .target = p->target};
 	char *argv[ARGS + 3] = {(char *)VMSPACE, (char *)"run"};
-	unsigned rounds = b->quick ? 5 : 15;
+	unsigned rounds = b->quick ? 3 : 15;
 
 	for (unsigned i = 0; i < ARGS && (i == 0 || p->argv[i]); i++)
 		argv[2 + i] = (char *)(p->argv[i] ? p->argv[i] : GUEST);
