@@ -216,7 +216,7 @@ trace)
 report)
 	"$vmspace" run --maps --stats /bin/echo hi >out 2>err || exit 1
 	[ "$(cat out)" = hi ] || exit 1
-	grep -q '\[stack\]$' err && grep -q 'free$' err &&
+	grep -q '\[stack\]$' err && grep -q 'hole$' err &&
 		grep -qE 'system calls in [0-9.]+ s, [0-9]+ of them for memory: mmap [0-9]+' err &&
 		grep -qE '[0-9]+ regions, .* edits' err || { cat err; exit 1; }
 	;;

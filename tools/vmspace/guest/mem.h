@@ -8,6 +8,7 @@
 #ifndef GUEST_MEM_H
 #define GUEST_MEM_H
 
+#include <stdio.h>
 #include "guest.h"
 
 struct guest_mem_region {
@@ -47,6 +48,8 @@ struct guest_mem_ops {
 
 	/* Verify the structures; *why is a sentence. */
 	bool (*valid)(const char **why);
+	/* All regions, drawn for a terminal. */
+	void (*picture)(FILE *out, bool colour);
 	/* A phrase with numbers for --stats. */
 	bool (*stats)(char *buf, size_t size);
 	/* The region that holds *cursor or the first above it; sets *cursor to its end. */

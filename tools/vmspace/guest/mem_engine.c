@@ -17,6 +17,8 @@
  */
 #include "mem.h"
 
+#include "../picture.h"
+
 #include "base/world.h"
 #include "vmspace/mman.h"
 
@@ -310,6 +312,11 @@ static bool engine_valid(const char **why)
 	return false;
 }
 
+static void engine_picture(FILE *out, bool colour)
+{
+	picture_draw(out, mm, colour);
+}
+
 static bool engine_stats(char *buf, size_t size)
 {
 	struct vms_mm_info i = {.size = sizeof(i)};
@@ -349,6 +356,7 @@ static const struct guest_mem_ops engine = {
 	.fork_parent = engine_fork_parent,
 	.fork_child = engine_fork_child,
 	.valid = engine_valid,
+	.picture = engine_picture,
 	.stats = engine_stats,
 	.next = engine_next,
 };

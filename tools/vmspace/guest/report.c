@@ -6,7 +6,10 @@
 #include "mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
 #include <time.h>
 
 static const char *human(uint64_t bytes, char *buf, size_t size)
@@ -23,63 +26,38 @@ static const char *human(uint64_t bytes, char *buf, size_t size)
 	return buf;
 }
 
-/* Length of a region's bar: one step for each doubling of its pages. */
-static unsigned steps(uint64_t bytes)
+/* Colours where a person looks. */
+static bool colourful(void)
 {
-	unsigned n = 1;
+	struct termios t;
 
-	for (uint64_t pages = bytes / HOST_PAGE; pages > 1; pages >>= 1)
-		n++;
-	return n;
+	return getenv("NO_COLOR") == NULL && raw3(SYS_ioctl, 2, TCGETS, &t) == 0;
 }
 
-static const char *fill(const char *perms)
+static void report_picture(void)
 {
-	if (perms[2] == 'x')
-		return "\342\226\210"; /* full block: code */
-	if (perms[1] == 'w')
-		return "\342\226\223"; /* dark: data */
-	if (perms[0] == 'r')
-		return "\342\226\222"; /* medium: constants */
-	return "\342\226\221";	       /* light: no access */
-}
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
 
-static void say_picture_line(const struct guest_mem_region *r, uint64_t gap)
-{
-	char perms[8] = "----", name[200] = "", size[32], line[512];
-	size_t n;
-
-	sscanf(r->line, "%*s %7s %*s %*s %*s %199[^\n]", perms, name);
-	if (gap >= UINT64_C(1) << 20) {
-		n = (size_t)snprintf(line, sizeof(line), "%29s\302\267\302\267\302\267 %s free\n",
-				     "", human(gap, size, sizeof(size)));
-		say_text(line, n);
-	}
-	n = (size_t)snprintf(line, sizeof(line), "%14llx %s %8s ", (unsigned long long)r->start,
-			     perms, human(r->end - r->start, size, sizeof(size)));
-	for (unsigned i = steps(r->end - r->start); i > 0; i--)
-		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s", fill(perms));
-	const char *base = strrchr(name, '/');
-
-	n += (size_t)snprintf(line + n, sizeof(line) - n, " %.60s\n",
-			      base != NULL ? base + 1 : name);
-	say_text(line, n);
+	if (out == NULL)
+		return;
+	guest_mem->picture(out, colourful());
+	if (fclose(out) == 0)
+		say_text(text, len);
+	free(text);
 }
 
 static void report_maps(void)
 {
 	static struct guest_mem_region r;
-	uint64_t cursor = 0, last = 0;
+	uint64_t cursor = 0;
 
 	say("the maps at the end:");
 	while (guest_mem->next(&cursor, &r))
 		say_text(r.line, strlen(r.line));
-	say("the same as a picture (a bar grows by one for each doubling):");
-	cursor = 0;
-	while (guest_mem->next(&cursor, &r)) {
-		say_picture_line(&r, last != 0 ? r.start - last : 0);
-		last = r.end;
-	}
+	say("the same as a picture (a bar grows by one for each fourfold):");
+	report_picture();
 }
 
 static void report_stats(void)
