@@ -40,16 +40,22 @@ static uint64_t read_number(const char *path, uint64_t otherwise)
 	return got == 1 ? v : otherwise;
 }
 
-/* Is the chosen word of a "always [madvise] never" file other than [never]? */
-static bool large_pages_on(void)
+/*
+ * Does this kernel know transparent large pages? Whether they are switched on does not matter to
+ * placement. /proc tells it too, where /sys is not mounted.
+ */
+static bool knows_large_pages(void)
 {
-	FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+	FILE *f = fopen("/proc/meminfo", "re");
+	bool known = false;
 	char line[128];
-	bool there = f != NULL && fgets(line, sizeof(line), f) != NULL;
 
-	if (f != NULL)
-		fclose(f);
-	return there;
+	if (f == NULL)
+		return false;
+	while (!known && fgets(line, sizeof(line), f) != NULL)
+		known = strncmp(line, "AnonHugePages:", 14) == 0;
+	fclose(f);
+	return known;
 }
 
 static bool have_capability(unsigned cap)
@@ -119,7 +125,7 @@ int vms_mm_policy_host(struct vms_mm_policy *pol)
 	pol->task_size = align_down(TASK_SIZE, page);
 	pol->max_map_count = (uint32_t)read_number("/proc/sys/vm/max_map_count", 65530);
 	pol->stack_gap = STACK_GUARD * page;
-	if (large_pages_on())
+	if (knows_large_pages())
 		pol->huge_size = read_number("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
 					     2u << 20);
 	pol->huge_fs[0] = EXT4_SUPER_MAGIC;
