@@ -364,7 +364,9 @@ static int map_in_host(struct mmap_call *c)
 			b.flags |= known[i].backend;
 	if ((c->map.flags & MM_LOCK_MASK) == MM_LOCKED)
 		b.flags |= BACKEND_LOCKED;
-	if ((c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
+	/* What is locked as it is touched is not populated, asked or not. */
+	if ((c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE &&
+	    !(c->map.flags & MM_LOCKONFAULT))
 		b.flags |= BACKEND_POPULATE;
 	if (c->under.n == 0)
 		b.flags |= BACKEND_NOREPLACE;
@@ -428,7 +430,7 @@ static int64_t finish(struct mmap_call *c)
 	if (err)
 		return err;
 	guards_clear(&mm->guards, c->map.start, c->map.last);
-	mm_note_growing(mm, false);
+	mm_note_growing(mm, c->map.flags & MM_GROWSDOWN);
 	if (locked || (c->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
 		mm_populated(mm, c->map.start, c->map.last);
 	return (int64_t)c->map.start;

@@ -44,6 +44,8 @@ int mm_set_flags(struct vms_mm *mm, const struct map *part, uint32_t clear, uint
 		if (tell != NULL)
 			tell(mm, part, how);
 		edit_commit(&e);
+		if (part->flags & MM_GROWSDOWN)
+			mm_note_growing(mm, true);
 	}
 	edit_abort(&e);
 	return err;
@@ -54,6 +56,7 @@ int mm_set_flags(struct vms_mm *mm, const struct map *part, uint32_t clear, uint
 struct protect {
 	struct vms_mm *mm;
 	uint8_t prot;
+	bool growing; /* a growing mapping was among those changed, and may be in parts now */
 };
 
 static void change_prot(struct map *piece, void *arg)
@@ -112,6 +115,7 @@ static int change_parts(struct protect *p, struct edit *e, uint64_t first, uint6
 		if (part.prot != p->prot) {
 			int err = edit_update(e, part.start, part.last, change_prot, p);
 
+			p->growing |= (part.flags & MM_GROWSDOWN) != 0;
 			if (err)
 				return err;
 		}
@@ -159,8 +163,11 @@ static int protect_apply(struct protect *p, uint64_t first, uint64_t last)
 		if (err)
 			put_rights_back(mm, first, last);
 	}
-	if (!err)
+	if (!err) {
 		edit_commit(&e);
+		if (p->growing)
+			mm_note_growing(mm, true);
+	}
 	edit_abort(&e);
 	return err;
 }
@@ -239,6 +246,8 @@ static int protect_one(struct protect *p, const struct tree_spot *spot, uint64_t
 		return err;
 	}
 	quick_commit(&q);
+	if (part.flags & MM_GROWSDOWN)
+		mm_note_growing(mm, true);
 	if (populates(p, &part))
 		mm_populated(mm, first, last);
 	return 0;
@@ -273,7 +282,7 @@ static int protect_locked(struct protect *p, uint64_t first, uint64_t last, uint
 int64_t vms_mprotect(struct vms_mm *mm, uint64_t addr, uint64_t len, uint64_t prot)
 {
 	uint64_t grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
-	struct protect p = { mm, prot & MM_PROT_ALL };
+	struct protect p = { .mm = mm, .prot = prot & MM_PROT_ALL };
 	int err;
 
 	prot &= ~(uint64_t)(PROT_GROWSDOWN | PROT_GROWSUP);

@@ -31,7 +31,8 @@ struct engine {
 	struct vms_mm *mm;
 	struct rlimit hard[4]; /* by position in `resources` */
 	unsigned char *vec;
-	bool damaged; /* its own check failed: nothing more is asked of it */
+	struct maps host, own, joined; /* see host_agrees() */
+	bool damaged;		       /* its own check failed: nothing more is asked of it */
 };
 
 static const struct {
@@ -48,7 +49,10 @@ static int fail(struct engine *e, const char *what)
 	return -1;
 }
 
-/* Here the host lets regions grow by itself, and asks the limit of this process. */
+/*
+ * Here the host lets regions grow by itself, and asks the limit of this process. Its limit on
+ * locked memory is no use: the kernel forgets to give back some of what moves unlock.
+ */
 static void limit_growth(uint64_t soft)
 {
 	struct rlimit l;
@@ -105,8 +109,13 @@ static int engine_reset(struct side *side)
 	struct vms_mmu *mmu;
 	int r;
 
+	/* A damaged engine may not even come to an end; its host regions are dropped for it. */
 	if (!e->damaged) {
 		vms_mm_destroy(e->mm);
+	} else if (e->backend == ENGINE_HOST) {
+		munmap(NULL, GUEST_CODE);
+		munmap((void *)(GUEST_CODE + GUEST_CODE_SIZE),
+		       WINDOW_END - GUEST_CODE - GUEST_CODE_SIZE);
 	}
 	e->mm = NULL;
 	e->damaged = false;
@@ -382,6 +391,74 @@ static int read_maps(struct engine *e, struct maps *maps)
 	return err == -ENOENT ? 0 : fail(e, "maps");
 }
 
+/* ---- truth and host must be equal ---- */
+
+/* Add a range; one that continues the last with equal rights is part of it. */
+static void join_range(struct maps *m, uint64_t start, uint64_t end, uint8_t prot, uint8_t shared)
+{
+	struct map_line *last = m->n > 0 ? &m->line[m->n - 1] : NULL;
+
+	if (last != NULL && last->end == start && last->prot == prot && last->shared == shared) {
+		last->end = end;
+		return;
+	}
+	last = maps_add(m);
+	*last = (struct map_line){.start = start, .end = end, .prot = prot, .shared = shared};
+}
+
+/* What this process has in the window, less the page that stands for the child's code. */
+static int read_host(struct maps *m)
+{
+	char line[4400];
+	FILE *f = fopen("/proc/self/maps", "re");
+
+	m->n = 0;
+	if (f == NULL) {
+		return -1;
+	}
+	while (fgets(line, sizeof(line), f) != NULL) {
+		uint64_t start, end;
+		char p[5];
+
+		if (sscanf(line, "%lx-%lx %4s", &start, &end, p) == 3 && start < WINDOW_END &&
+		    start != GUEST_CODE) {
+			join_range(
+				m, start, end,
+				(uint8_t)((p[0] == 'r') | (p[1] == 'w') << 1 | (p[2] == 'x') << 2),
+				p[3] == 's');
+		}
+	}
+	fclose(f);
+	return 0;
+}
+
+/* Is all that is mapped in the host, and nothing else? */
+static bool host_agrees(struct engine *e)
+{
+	bool agrees;
+
+	if (read_host(&e->host) != 0 || read_maps(e, &e->own) != 0) {
+		return false;
+	}
+	e->joined.n = 0;
+	for (size_t i = 0; i < e->own.n; i++) {
+		const struct map_line *l = &e->own.line[i];
+
+		join_range(&e->joined, l->start, l->end, l->prot, l->shared);
+	}
+	agrees = maps_equal(&e->host, &e->joined);
+	if (!agrees) {
+		FILE *f = fmemopen(e->side.why, sizeof(e->side.why), "w");
+
+		if (f != NULL) {
+			fputs("the host has other regions:\n", f);
+			maps_print(f, &e->host, &e->joined, 0);
+			fclose(f);
+		}
+	}
+	return agrees;
+}
+
 static int engine_run(struct side *side, const struct op *op, size_t n, struct answer *answer,
 		      struct maps *maps)
 {
@@ -397,6 +474,10 @@ static int engine_run(struct side *side, const struct op *op, size_t n, struct a
 		if (vms_mm_check(e->mm) != 0) {
 			answer[i].invalid = e->damaged = true;
 			snprintf(side->why, sizeof(side->why), "%s", vms_last_error());
+			continue;
+		}
+		if (e->backend == ENGINE_HOST && !host_agrees(e)) {
+			answer[i].invalid = e->damaged = true;
 			continue;
 		}
 		if (maps != NULL && read_maps(e, &maps[i]) != 0) {
@@ -429,6 +510,9 @@ static void engine_close(struct side *side)
 
 	vms_mm_destroy(e->mm);
 	fileset_close(&e->files);
+	maps_free(&e->host);
+	maps_free(&e->own);
+	maps_free(&e->joined);
 	free(e->vec);
 	free(e);
 }

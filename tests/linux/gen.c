@@ -290,6 +290,9 @@ static void gen_mmap(struct gen *g, const struct maps *maps, struct op *op)
 	if (op->a[1] > SMALL) {
 		flags &= ~(uint64_t)(MAP_POPULATE | MAP_LOCKED);
 	}
+	if (g->contents) {
+		flags &= ~(uint64_t)MAP_SYNC; /* the engine does not tell its host of that */
+	}
 	op->a[3] = flags;
 }
 
@@ -369,6 +372,14 @@ static void gen_lock(struct gen *g, const struct maps *maps, struct op *op)
 	op->kind = PICK(g, kinds);
 	if (op->kind == OP_MLOCKALL) {
 		op->a[0] = once_in(g, 6) ? below(g, 16) : PICK(g, ((uint64_t[]){1, 2, 3, 5, 6, 7}));
+		if (g->contents) {
+			/*
+			 * The engine locks its host mapping by mapping. Populating one before the
+			 * next has its flag gives them other identities than mlockall(MCL_CURRENT)
+			 * would.
+			 */
+			op->a[0] &= ~(uint64_t)MCL_CURRENT;
+		}
 		return;
 	}
 	if (op->kind == OP_MUNLOCKALL) {
@@ -412,7 +423,7 @@ static void gen_limit(struct gen *g, struct op *op)
 	static const uint64_t stack[] = {0, 0x2000, 0x10000, 8 << 20, 8 << 20, ~0ul};
 
 	op->kind = OP_LIMIT;
-	switch (g->contents ? 2 + below(g, 2) : below(g, 4)) {
+	switch (g->contents ? 2 : below(g, 4)) {
 	case 0:
 		op->a[0] = RLIMIT_AS;
 		op->a[1] = PICK(g, as);

@@ -37,7 +37,8 @@ struct kernel {
 	int area_fd;
 	struct guest_area *area;
 	pid_t pid;
-	uint64_t room; /* RLIMIT_STACK at exec */
+	uint64_t room;	       /* RLIMIT_STACK at exec */
+	struct rlimit memlock; /* every child starts with that, whatever ours became */
 };
 
 static int fail(struct kernel *k, const char *what)
@@ -81,6 +82,7 @@ static void become_bare(const struct kernel *k)
 	if (setrlimit(RLIMIT_STACK, &stack) != 0) {
 		_exit(123);
 	}
+	setrlimit(RLIMIT_MEMLOCK, &k->memlock);
 	drop_privileges();
 	fexecve(k->program, argv, envp);
 	_exit(126);
@@ -383,6 +385,7 @@ struct side *kernel_side(const char *program, int base, uint64_t room, char *why
 				.peek = kernel_peek,
 				.close = kernel_close};
 	k->room = room;
+	getrlimit(RLIMIT_MEMLOCK, &k->memlock);
 	if (fileset_open(&k->files, base, why, size) != 0) {
 		free(k);
 		return NULL;

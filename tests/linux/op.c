@@ -466,10 +466,11 @@ void answer_format(const struct op *op, const struct answer *a, char *buf, size_
 {
 	if (op->kind == OP_TOUCH) {
 		if (a->sig == 0) {
-			snprintf(buf, size, "ok");
+			snprintf(buf, size, "ok, %ld", a->ret);
 		} else {
-			snprintf(buf, size, "%s code %u at %lx",
-				 a->sig == SIGBUS ? "SIGBUS" : "SIGSEGV", a->code, a->addr);
+			snprintf(buf, size, "%s code %u at %lx%s",
+				 a->sig == SIGBUS ? "SIGBUS" : "SIGSEGV", a->code, a->addr,
+				 a->ret != 0 ? ", and engine and host disagree" : "");
 		}
 	} else if (a->ret < 0 && a->ret > -4096) {
 		const char *name = strerrorname_np((int)-a->ret);

@@ -67,7 +67,7 @@ struct side {
 	/* Look at the first 8 bytes of n pages of 4 KiB. NULL: cannot. */
 	int (*peek)(struct side *side, uint64_t addr, size_t n, struct guest_peek *peek);
 	void (*close)(struct side *side);
-	char why[512];
+	char why[4096];
 	uint64_t mmap_base;
 	uint64_t stack_addr; /* the kernel calls a region that holds it [stack] */
 };
