@@ -65,7 +65,7 @@ static void handle(int sig, void (*fn)(int), int flags)
 
 static void timer(int ms)
 {
-	struct itimerval t = { { 0, 0 }, { ms / 1000, ms % 1000 * 1000 } };
+	struct itimerval t = {{0, 0}, {ms / 1000, ms % 1000 * 1000}};
 
 	setitimer(ITIMER_REAL, &t, NULL);
 }
@@ -104,7 +104,7 @@ static void case_eintr(void)
 	pid_t c = fork();
 
 	if (c == 0) {
-		struct timespec t = { 0, 150000000 };
+		struct timespec t = {0, 150000000};
 
 		nanosleep(&t, NULL);
 		_exit(write(p[1], "x", 1) != 1);
@@ -114,7 +114,7 @@ static void case_eintr(void)
 	show_status("child", wait_for(c));
 	handle(SIGALRM, on_signal, 0);
 	timer(50);
-	struct timespec t = { 1, 0 }, left = { 0, 0 };
+	struct timespec t = {1, 0}, left = {0, 0};
 
 	r = nanosleep(&t, &left);
 	printf("nanosleep: %zd errno %d left %d\n", r, errno, left.tv_nsec > 500000000);
@@ -129,7 +129,7 @@ static void case_eintr(void)
 static void case_masks(void)
 {
 	sigset_t full, old, wait_mask;
-	struct timespec t = { 0, 30000000 };
+	struct timespec t = {0, 30000000};
 
 	sigfillset(&full);
 	printf("set %d\n", sigprocmask(SIG_SETMASK, &full, &old));
@@ -187,7 +187,7 @@ static void case_suspend_full(void)
 		sigsuspend(&full);
 		_exit(1);
 	}
-	struct timespec t = { 0, 80000000 };
+	struct timespec t = {0, 80000000};
 
 	nanosleep(&t, NULL);
 	kill(c, SIGSYS);
@@ -271,7 +271,7 @@ static int recurse(int n)
 static void case_segv(void)
 {
 	struct sigaction a;
-	stack_t st = { .ss_sp = alt, .ss_size = sizeof(alt) }, got;
+	stack_t st = {.ss_sp = alt, .ss_size = sizeof(alt)}, got;
 
 	memset(&a, 0, sizeof(a));
 	a.sa_sigaction = on_fault;
@@ -300,7 +300,7 @@ static void case_segv(void)
 	if (sigsetjmp(jump, 1) == 0)
 		*(volatile int *)32 = 1;
 	printf("on it: alt %d\n", (int)on_alt);
-	struct rlimit r = { 4 << 20, RLIM_INFINITY };
+	struct rlimit r = {4 << 20, RLIM_INFINITY};
 
 	setrlimit(RLIMIT_STACK, &r);
 	if (sigsetjmp(jump, 1) == 0)
@@ -333,7 +333,7 @@ static void case_segv(void)
 
 static void on_alt_handler(int sig)
 {
-	stack_t st = { .ss_sp = alt, .ss_size = sizeof(alt) }, got;
+	stack_t st = {.ss_sp = alt, .ss_size = sizeof(alt)}, got;
 
 	hits++;
 	sigaltstack(NULL, &got);
@@ -346,7 +346,7 @@ static void on_alt_handler(int sig)
 
 static void case_altstack(void)
 {
-	stack_t st = { .ss_sp = alt, .ss_size = sizeof(alt) };
+	stack_t st = {.ss_sp = alt, .ss_size = sizeof(alt)};
 
 	sigaltstack(&st, NULL);
 	handle(SIGUSR1, on_alt_handler, SA_ONSTACK);
@@ -428,7 +428,7 @@ static void die_of(int how)
 
 static void case_deaths(void)
 {
-	struct rlimit none = { 0, 0 };
+	struct rlimit none = {0, 0};
 	char what[8];
 
 	setrlimit(RLIMIT_CORE, &none);
@@ -504,7 +504,7 @@ static void case_vfork(void)
 
 static void case_spawn(void)
 {
-	char *args[] = { (char *)"x", NULL };
+	char *args[] = {(char *)"x", NULL};
 	pid_t p;
 
 	printf("missing %d\n", posix_spawn(&p, "/no/such/file", NULL, NULL, args, environ));
@@ -589,7 +589,7 @@ static void case_fork(void)
 		if (c == 0)
 			_exit(0);
 	}
-	struct timespec t = { 0, 20000000 };
+	struct timespec t = {0, 20000000};
 
 	for (int i = 0; i < 10; i++)
 		nanosleep(&t, NULL);
@@ -601,7 +601,7 @@ static void case_fork(void)
 
 static void case_storm(void)
 {
-	struct itimerval it = { { 0, 500 }, { 0, 500 } };
+	struct itimerval it = {{0, 500}, {0, 500}};
 	long wrong = 0;
 	pid_t me = getpid();
 
@@ -685,8 +685,8 @@ static int count_maps(FILE *f, int *mine, int *bad)
 
 static void case_procfs(void)
 {
-	static const char *const ways[] = { "/proc/self/maps", "/proc/thread-self/maps", NULL,
-					    "/proc/self/task/../maps" };
+	static const char *const ways[] = {"/proc/self/maps", "/proc/thread-self/maps", NULL,
+					   "/proc/self/task/../maps"};
 	char path[64], buf[4096], buf2[4096];
 	int mine, bad;
 
@@ -779,7 +779,7 @@ static void write_file(const char *name, const char *text, size_t len, mode_t mo
 static void case_exec(void)
 {
 	char dir[] = "/tmp/guest-calls-XXXXXX", text[9000];
-	char *echo[] = { (char *)"zero", (char *)"args", NULL };
+	char *echo[] = {(char *)"zero", (char *)"args", NULL};
 
 	if (mkdtemp(dir) == NULL || chdir(dir) != 0)
 		return;
@@ -818,19 +818,20 @@ static void case_exec(void)
 	memset(text, 'b', sizeof(text));
 	text[5000] = 0;
 	exec_wait("long name", echo, text);
-	char *none[] = { NULL };
+	char *none[] = {NULL};
 
 	exec_wait("no arguments", none, "/bin/true");
-	exec_wait("argv0", (char *[]){ (char *)"sh", (char *)"-c", (char *)"echo $0 $1",
-				       (char *)"me", (char *)"you", NULL },
+	exec_wait("argv0",
+		  (char *[]){(char *)"sh", (char *)"-c", (char *)"echo $0 $1", (char *)"me",
+			     (char *)"you", NULL},
 		  "/bin/sh");
 	char *big = malloc(140000);
 
 	memset(big, 'x', 139999);
 	big[139999] = 0;
-	exec_wait("big argument", (char *[]){ (char *)"x", big, NULL }, "/bin/true");
+	exec_wait("big argument", (char *[]){(char *)"x", big, NULL}, "/bin/true");
 	big[120000] = 0;
-	exec_wait("less big", (char *[]){ (char *)"x", big, NULL }, "/bin/true");
+	exec_wait("less big", (char *[]){(char *)"x", big, NULL}, "/bin/true");
 	fflush(stdout);
 	pid_t c = fork();
 
@@ -991,18 +992,18 @@ __attribute__((target("avx2"), noinline)) static int vectors_kept(long nr, long 
 
 	for (int i = 0; i < 16; i++)
 		memset(in[i], 17 * i + 3, 32);
-	__asm__ volatile("vmovdqu 0(%[in]), %%ymm0\n vmovdqu 32(%[in]), %%ymm1\n"
-			 "vmovdqu 224(%[in]), %%ymm7\n vmovdqu 256(%[in]), %%ymm8\n"
-			 "vmovdqu 448(%[in]), %%ymm14\n vmovdqu 480(%[in]), %%ymm15\n"
-			 "syscall\n"
-			 "vmovdqu %%ymm0, 0(%[out])\n vmovdqu %%ymm1, 32(%[out])\n"
-			 "vmovdqu %%ymm7, 224(%[out])\n vmovdqu %%ymm8, 256(%[out])\n"
-			 "vmovdqu %%ymm14, 448(%[out])\n vmovdqu %%ymm15, 480(%[out])\n"
-			 "vzeroupper\n"
-			 : "=a"(ret), "=D"(kept_a), "=S"(kept_b), "=d"(kept_c), "+r"(r10), "+r"(r8),
-			   "+r"(r9)
-			 : "a"(nr), "D"(a), "S"(b), "d"(c), [in] "r"(in), [out] "r"(out)
-			 : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm7", "xmm8", "xmm14", "xmm15");
+	__asm__ volatile(
+		"vmovdqu 0(%[in]), %%ymm0\n vmovdqu 32(%[in]), %%ymm1\n"
+		"vmovdqu 224(%[in]), %%ymm7\n vmovdqu 256(%[in]), %%ymm8\n"
+		"vmovdqu 448(%[in]), %%ymm14\n vmovdqu 480(%[in]), %%ymm15\n"
+		"syscall\n"
+		"vmovdqu %%ymm0, 0(%[out])\n vmovdqu %%ymm1, 32(%[out])\n"
+		"vmovdqu %%ymm7, 224(%[out])\n vmovdqu %%ymm8, 256(%[out])\n"
+		"vmovdqu %%ymm14, 448(%[out])\n vmovdqu %%ymm15, 480(%[out])\n"
+		"vzeroupper\n"
+		: "=a"(ret), "=D"(kept_a), "=S"(kept_b), "=d"(kept_c), "+r"(r10), "+r"(r8), "+r"(r9)
+		: "a"(nr), "D"(a), "S"(b), "d"(c), [in] "r"(in), [out] "r"(out)
+		: "rcx", "r11", "memory", "xmm0", "xmm1", "xmm7", "xmm8", "xmm14", "xmm15");
 	int good = kept_a == a && kept_b == b && kept_c == c && r10 == d && r8 == e && r9 == 8;
 
 	for (int i = 0; i < 16; i++)
@@ -1015,7 +1016,7 @@ static void vectors_at(int shift)
 {
 	/* Where the frames fall relative to the stack's alignment must not matter. */
 	volatile char *pad = __builtin_alloca(16 + 16 * shift);
-	struct timespec t = { 0, 1000 };
+	struct timespec t = {0, 1000};
 	uint64_t full = ~UINT64_C(0);
 	stack_t st;
 
@@ -1084,16 +1085,26 @@ static const struct {
 	const char *name;
 	void (*fn)(void);
 } cases[] = {
-	{ "eintr", case_eintr },     { "masks", case_masks },
-	{ "suspend", case_suspend_full }, { "sigsys", case_sigsys },
-	{ "segv", case_segv },	     { "altstack", case_altstack },
-	{ "deaths", case_deaths },   { "vfork", case_vfork },
-	{ "spawn", case_spawn },     { "clone", case_clone },
-	{ "fork", case_fork },	     { "storm", case_storm },
-	{ "fds", case_fds },	     { "procfs", case_procfs },
-	{ "exec", case_exec },	     { "inherited", case_inherited },
-	{ "memory", case_memory },   { "efault", case_efault },
-	{ "shm", case_shm },	     { "vectors", case_vectors },
+	{"eintr", case_eintr},
+	{"masks", case_masks},
+	{"suspend", case_suspend_full},
+	{"sigsys", case_sigsys},
+	{"segv", case_segv},
+	{"altstack", case_altstack},
+	{"deaths", case_deaths},
+	{"vfork", case_vfork},
+	{"spawn", case_spawn},
+	{"clone", case_clone},
+	{"fork", case_fork},
+	{"storm", case_storm},
+	{"fds", case_fds},
+	{"procfs", case_procfs},
+	{"exec", case_exec},
+	{"inherited", case_inherited},
+	{"memory", case_memory},
+	{"efault", case_efault},
+	{"shm", case_shm},
+	{"vectors", case_vectors},
 };
 
 int main(int argc, char **argv)

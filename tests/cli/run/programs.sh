@@ -11,6 +11,10 @@ what=$2
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(mktemp -d) || exit 99
 trap 'rm -rf "$dir"' EXIT
+[ $# -ge 3 ] && case $3 in
+/*) ;;
+*) set -- "$1" "$2" "$PWD/$3" "$4" ;;
+esac
 cd "$dir" || exit 99
 
 need() {
@@ -197,6 +201,15 @@ nested)
 	[ "$("$vmspace" run sh -c "'$vmspace' run echo inner; '$vmspace' run sh -c 'exit 5'; echo \$?")" = \
 		"inner
 5" ] || exit 1
+	;;
+hostile)
+	# $3 is the guest, $4 how many children. No fault may go untold, no maps may differ.
+	timeout 100 "$vmspace" run "$3" "$4" 20261 >out 2>err </dev/null || { cat out; tail err; exit 1; }
+	cat out
+	faults=$(sed -n 's/.* children, \([0-9]*\) faults.*/\1/p' out)
+	told=$(grep -c 'the program died of' err)
+	[ -n "$faults" ] && [ "$told" -ge "$faults" ] || { echo "$told told"; exit 1; }
+	! grep -A3 'check:' err || exit 1
 	;;
 trace)
 	need perl
