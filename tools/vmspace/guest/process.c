@@ -13,6 +13,9 @@
  *	   its parent drops them when it finds its own.
  *	P3 What the kernel copies at vfork and we keep in shared memory (struct guest_proc) is saved
  *	   in the record and put back in the parent.
+ *
+ * Known limit: a vforked child that is killed by SIGKILL inside one of its own memory calls leaves
+ * the engine, which its parent shares, in the middle of that call.
  */
 #include "guest.h"
 #include "mem.h"
