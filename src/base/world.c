@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,47 +157,21 @@ struct procmap_query {
 };
 #define PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct procmap_query)
 
-/* Our own maps, kept open; a forked child's are others. */
-static pthread_mutex_t maps_lock = PTHREAD_MUTEX_INITIALIZER;
-static int maps_fd = -1;
-static pid_t maps_pid;
-
-static int open_maps(void)
+static int host_maps_open(const struct world *w)
 {
-	pid_t pid = getpid();
-
-	if (maps_fd >= 0 && maps_pid == pid)
-		return maps_fd;
-	if (maps_fd >= 0)
-		close(maps_fd);
-	maps_fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	maps_pid = pid;
-	return maps_fd;
+	return result(open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
 }
 
-static int host_region(const struct world *w, uint64_t addr, uint64_t *start, uint64_t *end)
+static int host_region(const struct world *w, int maps, uint64_t addr, uint64_t *start,
+		       uint64_t *end)
 {
 	struct procmap_query q = {.size = sizeof(q), .query_addr = addr};
-	int fd, err;
 
-	pthread_mutex_lock(&maps_lock);
-	fd = open_maps();
-	err = fd < 0 || ioctl(fd, PROCMAP_QUERY_IOCTL, &q) < 0 ? -errno : 0;
-	pthread_mutex_unlock(&maps_lock);
-	if (err)
-		return err;
+	if (ioctl(maps, PROCMAP_QUERY_IOCTL, &q) < 0)
+		return -errno;
 	*start = q.vma_start;
 	*end = q.vma_end;
 	return 0;
-}
-
-static void host_region_done(const struct world *w)
-{
-	pthread_mutex_lock(&maps_lock);
-	if (maps_fd >= 0)
-		close(maps_fd);
-	maps_fd = -1;
-	pthread_mutex_unlock(&maps_lock);
 }
 
 static int host_fd_path(const struct world *w, int fd, char *buf, size_t size)
@@ -236,8 +209,8 @@ const struct world world_host = {
 	.fd_close = host_fd_close,
 	.fd_same = host_fd_same,
 	.fd_path = host_fd_path,
+	.maps_open = host_maps_open,
 	.region = host_region,
-	.region_done = host_region_done,
 };
 
 const struct world *world_default = &world_host;

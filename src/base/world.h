@@ -47,10 +47,11 @@ struct world {
 	int (*fd_same)(const struct world *w, int a, int b);
 	/* The path of an open file, as /proc/self/fd/N shows it; NUL ended, cut at size. */
 	int (*fd_path)(const struct world *w, int fd, char *buf, size_t size);
-	/* The bounds of this process's region that holds addr; -ENOENT: none, -ENOTTY: cannot tell. */
-	int (*region)(const struct world *w, uint64_t addr, uint64_t *start, uint64_t *end);
-	/* Nobody asks for regions for now: let go of what was kept for it. */
-	void (*region_done)(const struct world *w);
+	/* A descriptor of this process's maps, for region(); fd_close ends it. Not for a child. */
+	int (*maps_open)(const struct world *w);
+	/* The bounds of the region that holds addr; -ENOENT: none, -ENOTTY: cannot tell. */
+	int (*region)(const struct world *w, int maps, uint64_t addr, uint64_t *start,
+		      uint64_t *end);
 	void *arg; /* of the world's maker */
 };
 

@@ -96,6 +96,8 @@ void vms_mm_fork_child(struct vms_mm *mm) UNCHECKED_LOCKS
 	/* The thread that forked held the lock; it is the only one left. */
 	lock_reset_in_child(&mm->space.lock);
 	mm_lock(mm);
+	if (mm->space.mmu->ops->forked != NULL)
+		mm->space.mmu->ops->forked(mm->space.mmu);
 	while (space_find(&mm->space, addr, &m)) {
 		addr = m.last + 1;
 		inherit_one(mm, &m);

@@ -84,6 +84,8 @@ struct backend_ops {
 	 * *end: where the region that holds addr ends, so that no seam lies before it.
 	 */
 	bool (*seam)(struct vms_mmu *mmu, uint64_t addr, uint64_t *end);
+	/* This process is a forked child now. NULL: nothing to do. */
+	void (*forked)(struct vms_mmu *mmu);
 	void *(*host_addr)(struct vms_mmu *mmu, uint64_t addr);
 };
 

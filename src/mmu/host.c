@@ -407,10 +407,23 @@ static bool host_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end)
 	struct host *h = host_of(mmu);
 	uint64_t start, last;
 
-	if (h->world->region(h->world, addr + h->delta, &start, &last) != 0)
+	if (h->maps < 0)
+		h->maps = h->world->maps_open(h->world);
+	if (h->maps < 0 ||
+	    h->world->region(h->world, h->maps, addr + h->delta, &start, &last) != 0)
 		return false;
 	*end = last - h->delta;
 	return start == addr + h->delta;
+}
+
+/* What is kept open shows the parent's maps. */
+static void host_forked(struct vms_mmu *mmu)
+{
+	struct host *h = host_of(mmu);
+
+	if (h->maps >= 0)
+		h->world->fd_close(h->world, h->maps);
+	h->maps = -1;
 }
 
 static void *host_addr(struct vms_mmu *mmu, uint64_t addr)
@@ -428,8 +441,7 @@ static void host_destroy(struct vms_mmu *mmu)
 {
 	struct host *h = host_of(mmu);
 
-	if (h->mmu.ops->caps & BACKEND_SEAMS)
-		h->world->region_done(h->world);
+	host_forked(mmu);
 	if (h->reserved_len)
 		h->world->munmap(h->world, h->reserved_at, h->reserved_len);
 	h->world->free(h->world, h, sizeof(*h));
@@ -441,6 +453,7 @@ static void host_destroy(struct vms_mmu *mmu)
 		.map = host_map, .unmap = host_unmap, .protect = host_protect, .move = host_move, \
 		.advise = host_advise, .lock = host_lock, .sync = host_sync,                      \
 		.residency = host_residency, .grown = host_grown, .seam = host_seam,              \
+		.forked = host_forked,                                                            \
 		.host_addr = host_addr,                                                           \
 	}
 
@@ -500,6 +513,7 @@ int vms_mmu_host(const struct vms_mmu_host_params *params, struct vms_mmu **mmu)
 	memset(h, 0, sizeof(*h));
 	h->mmu.world = h->world = w;
 	atomic_init(&h->mmu.refs, 1);
+	h->maps = -1;
 	h->real_holes = params->flags & VMS_MMU_REAL_HOLES;
 	h->lo = params->lo;
 	h->hi = params->hi;

@@ -22,6 +22,7 @@ struct host {
 	uint64_t page;			    /* [I] the guest's; a multiple of host_page */
 	uint64_t host_page;		    /* [I] */
 	uint64_t reserved_at, reserved_len; /* [I] the reservation; 0 with real holes */
+	int maps;			    /* this process's maps, once asked; else -1 */
 };
 
 /* One stretch of memory that went from one place to another. */

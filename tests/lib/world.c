@@ -43,7 +43,7 @@ static bool refuse(const struct world *w, enum world_call call)
 }
 
 #define PASS(call, w, name, ...) \
-	(refuse(w, call) ? -test_of(w)->fail_err : world_host.name(&world_host, __VA_ARGS__))
+	(refuse(w, call) ? -test_of(w)->fail_err : world_host.name(&world_host, ##__VA_ARGS__))
 
 static void *w_alloc(const struct world *w, size_t size)
 {
@@ -187,14 +187,15 @@ static int w_fd_path(const struct world *w, int fd, char *buf, size_t size)
 	return PASS(CALL_FD_PATH, w, fd_path, fd, buf, size);
 }
 
-static int w_region(const struct world *w, uint64_t addr, uint64_t *start, uint64_t *end)
+static int w_maps_open(const struct world *w)
 {
-	return PASS(CALL_REGION, w, region, addr, start, end);
+	return PASS(CALL_REGION, w, maps_open);
 }
 
-static void w_region_done(const struct world *w)
+static int w_region(const struct world *w, int maps, uint64_t addr, uint64_t *start,
+		    uint64_t *end)
 {
-	world_host.region_done(&world_host);
+	return PASS(CALL_REGION, w, region, maps, addr, start, end);
 }
 
 int open_descriptors(void)
@@ -252,7 +253,7 @@ void test_world_begin(struct test_world *tw)
 			   .fd_same = w_fd_same,
 			   .fd_path = w_fd_path,
 			   .region = w_region,
-			   .region_done = w_region_done,
+			   .maps_open = w_maps_open,
 			   .arg = tw },
 	};
 	world_default = &tw->world;

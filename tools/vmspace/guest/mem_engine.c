@@ -64,18 +64,23 @@ struct procmap_query {
 #define PROCMAP_QUERY _IOWR('f', 17, struct procmap_query)
 #endif
 
-static int engine_region(const struct world *w, uint64_t addr, uint64_t *start, uint64_t *end)
+/* The descriptor is one of ours, and may move: the library gets no number of it. */
+static int engine_maps_open(const struct world *w)
+{
+	fdguard_room_begin();
+	int fd = (int)raw3(SYS_open, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+
+	fdguard_room_end();
+	return fd < 0 ? fd : fdguard_adopt(FD_MAPS, fd) < 0 ? -EMFILE : 0;
+}
+
+static int engine_region(const struct world *w, int maps, uint64_t addr, uint64_t *start,
+			 uint64_t *end)
 {
 	struct procmap_query q = {.size = sizeof(q), .query_addr = addr};
-
-	if (guest.proc.fd[FD_MAPS] < 0) {
-		fdguard_room_begin();
-		int fd = (int)raw3(SYS_open, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
-
-		fdguard_room_end();
-		if (fd < 0 || fdguard_adopt(FD_MAPS, fd) < 0)
-			return world_host.region(&world_host, addr, start, end);
-	}
+	/* A vforked child may have opened it: that was another table of descriptors. */
+	if (guest.proc.fd[FD_MAPS] < 0 && engine_maps_open(w) < 0)
+		return -EBADF;
 	int64_t ret = raw3(SYS_ioctl, guest.proc.fd[FD_MAPS], PROCMAP_QUERY, &q);
 
 	if (ret < 0)
@@ -83,6 +88,12 @@ static int engine_region(const struct world *w, uint64_t addr, uint64_t *start, 
 	*start = q.vma_start;
 	*end = q.vma_end;
 	return 0;
+}
+
+/* The library keeps no other descriptor (VMS_MM_KEEP_NO_FD). */
+static void engine_fd_close(const struct world *w, int fd)
+{
+	fdguard_drop(FD_MAPS);
 }
 
 static struct world world;
@@ -119,7 +130,9 @@ static int engine_start(const struct guest_opts *opts, const char **reason)
 
 	world = world_host;
 	world.mmap = engine_mmap;
+	world.maps_open = engine_maps_open;
 	world.region = engine_region;
+	world.fd_close = engine_fd_close;
 	world_default = &world;
 	vms_mm_policy_host(&pol);
 	pol.flags |= VMS_MM_KEEP_NO_FD;
@@ -286,7 +299,6 @@ static void engine_fork_parent(void)
 
 static void engine_fork_child(void)
 {
-	fdguard_drop(FD_MAPS); /* it shows the parent's */
 	vms_mm_fork_child(mm);
 }
 
