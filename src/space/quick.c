@@ -9,8 +9,8 @@
  * each side, the left one first.
  *
  * Invariant: with the joins taken back, the run that is replaced is [at] by [left MID right]; a
- *join with a neighbour takes the neighbour into the run. So what is reserved for the former is
- *enough.
+ * join with a neighbour takes the neighbour into the run. So what is reserved for the former is
+ * enough.
  */
 #include "space/quick.h"
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * quick.h: the quick edit, for the change that almost every call is: one stretch, inside one
- *mapping or inside a hole, gets one new mapping, other values, or nothing.
+ * mapping or inside a hole, gets one new mapping, other values, or nothing.
  *
  *	space_spot → quick_prepare → limits, host calls → quick_commit
  *
  * It comes to what the planner would come to (edit_map, edit_update, edit_unmap of the stretch),
- *and it is prepared and committed in the same way, but it looks only at the spot. Nothing needs
- *undoing between prepare and commit. The caller holds the lock from space_spot on and changes
- *nothing.
+ * and it is prepared and committed in the same way, but it looks only at the spot. Nothing needs
+ * undoing between prepare and commit. The caller holds the lock from space_spot on and changes
+ * nothing.
  */
 #ifndef SPACE_QUICK_H
 #define SPACE_QUICK_H

@@ -11,8 +11,8 @@
  *	fork child
  *
  * Numbers are hexadecimal. An address may be written A+x or A-x (from the arena), B+x (from the
- *heap's start) or T-x (from mmap_base); rights and flags by name joined with '|', where the last
- *part may be a number. A line is what it says on every page size: arguments are bytes.
+ * heap's start) or T-x (from mmap_base); rights and flags by name joined with '|', where the last
+ * part may be a number. A line is what it says on every page size: arguments are bytes.
  */
 #ifndef TESTS_LINUX_OP_H
 #define TESTS_LINUX_OP_H
