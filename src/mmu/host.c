@@ -9,8 +9,8 @@
  *	private anonymous	MAP_PRIVATE | MAP_ANONYMOUS
  *	a file			MAP_PRIVATE or MAP_SHARED of the file itself
  *	shared anonymous	MAP_SHARED | MAP_ANONYMOUS. Deliberately no memfd: no descriptor
- *				that the guest could see or close, no ulimit -f; a second mapping of the same pages is made by
- *				mremap with an old length of 0
+ *				that the guest could see or close, no ulimit -f; a second mapping
+ *				of the same pages is made by mremap with an old length of 0
  *
  * Holes are of one of two kinds:
  *

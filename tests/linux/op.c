@@ -3,8 +3,11 @@
  * op.c: printing and parsing operations (op.h).
  *
  * Each kind has one row: its name and one letter an argument, which says how the argument is
- * written: a address   n number   p rights   f mmap flags   d file   r mremap flags   v advice s
- * msync flags   l mlock2 flags   L mlockall flags   t access   R resource   k who goes on
+ * written:
+ *
+ *	a address	n number	p rights	f mmap flags	d file
+ *	r mremap flags	v advice	s msync flags	l mlock2 flags	L mlockall flags
+ *	t access	R resource	k who goes on
  */
 #include <errno.h>
 #include <signal.h>

@@ -12,15 +12,15 @@
  * Terms and rules
  * 1. Files are not recorded, only descriptor numbers. A mapping of offset 0 that is not fixed, or a
  *    number not seen before, is taken for a file of its own (an endless memfd); later mappings of
- * the number for the same one. Where two pieces of files meet, the kernel's merging cannot be known,
- *    so in both maps neighbours of equal rights and consecutive offsets are joined before
- * comparing.
+ *    the number for the same one. Where two pieces of files meet, the kernel's merging cannot be
+ *    known, so in both maps neighbours of equal rights and consecutive offsets are joined before
+ *    comparing.
  * 2. [stack] grows without a call. When a block shows it lower, the engine is told of an access
- * there and must come to the same start.
+ *    there and must come to the same start.
  * 3. A call that failed for a reason that lies in the file (EACCES, EBADF, ...) cannot be repeated;
  *    it is counted as skipped.
  * 4. First touches of memory are not recorded either. Two touched anonymous regions that meet stay
- * two in the kernel; untouched ones are one. So anonymous neighbours are joined like files.
+ *    two in the kernel; untouched ones are one. So anonymous neighbours are joined like files.
  */
 #include <errno.h>
 #include <getopt.h>
