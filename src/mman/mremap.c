@@ -27,6 +27,7 @@
 struct mremap_call {
 	struct vms_mm *mm;
 	uint64_t addr, old_len, new_len, flags, new_addr; /* lengths rounded up by check_args */
+	uint64_t delta; /* between the lengths, whichever is longer */
 	struct map vma; /* the mapping that holds addr; check_source */
 };
 
@@ -41,6 +42,7 @@ static int check_args(struct mremap_call *c)
 
 	c->old_len = align_up(c->old_len, page);
 	c->new_len = align_up(c->new_len, page);
+	c->delta = max_u64(c->old_len, c->new_len) - min_u64(c->old_len, c->new_len);
 	if (c->flags & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
 		return -EINVAL;
 	if (!is_aligned(c->addr, page) || c->new_len == 0 || c->new_len > task)
@@ -197,7 +199,7 @@ static int grow_here(struct mremap_call *c)
 static int check_move(struct mremap_call *c)
 {
 	struct vms_mm *mm = c->mm;
-	uint64_t charge = c->flags & MREMAP_DONTUNMAP ? c->new_len : c->new_len - c->old_len;
+	uint64_t charge = c->flags & MREMAP_DONTUNMAP ? c->new_len : c->delta;
 
 	mm_held(mm);
 	if (mm->space.counts.n >= (uint64_t)mm->pol.max_map_count - 3)
@@ -205,7 +207,8 @@ static int check_move(struct mremap_call *c)
 	if ((c->vma.flags & MM_WHOLE) &&
 	    (c->vma.start != c->addr || c->vma.last != c->addr + c->old_len - 1))
 		return -EINVAL;
-	if ((c->vma.flags & MM_ACCOUNT) && c->new_len >= c->old_len && !mm_commit_fits(mm, charge))
+	/* Linux charges the difference of a shrink too. */
+	if ((c->vma.flags & MM_ACCOUNT) && !mm_commit_fits(mm, charge))
 		return -ENOMEM;
 	return 0;
 }

@@ -374,11 +374,12 @@ static void gen_lock(struct gen *g, const struct maps *maps, struct op *op)
 		op->a[0] = once_in(g, 6) ? below(g, 16) : PICK(g, ((uint64_t[]){1, 2, 3, 5, 6, 7}));
 		if (g->contents) {
 			/*
-			 * The engine locks its host mapping by mapping. Populating one before the
+			 * The engine locks its host mapping by mapping: populating one before the
 			 * next has its flag gives them other identities than mlockall(MCL_CURRENT)
-			 * would.
+			 * would. And it can lock new memory on fault only after the host has joined
+			 * it with a neighbour.
 			 */
-			op->a[0] &= ~(uint64_t)MCL_CURRENT;
+			op->a[0] &= ~(uint64_t)(MCL_CURRENT | MCL_ONFAULT);
 		}
 		return;
 	}
