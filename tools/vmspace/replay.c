@@ -151,15 +151,35 @@ static unsigned prot_of(const char *perms)
 	       (perms[2] == 'x' ? VMS_PROT_EXEC : 0);
 }
 
+/* A recording may begin with a heap (a forked child's). Pieces of it come by address. */
+static int enter_heap(struct replay *r, const struct trace_map *m)
+{
+	struct vms_mm_info info = {.size = sizeof(info)};
+	uint64_t len = m->end - m->start;
+
+	vms_mm_info(r->mm, &info);
+	if (info.brk_start == 0 && vms_mm_set_brk(r->mm, m->start) != 0) {
+		return cannot(r, "[heap]", vms_last_error());
+	}
+	if (vms_brk(r->mm, m->end) != (int64_t)m->end ||
+	    vms_mprotect(r->mm, m->start, len, prot_of(m->perms)) != 0) {
+		return cannot(r, "[heap]", "it does not go where the block has it");
+	}
+	return 0;
+}
+
 static int enter_map(struct replay *r, const struct trace_map *m)
 {
 	uint64_t len = m->end - m->start, flags = MAP_FIXED_NOREPLACE;
 	int64_t got;
 	int fd = -1;
 
+	if (strcmp(m->what, "[heap]") == 0) {
+		return enter_heap(r, m);
+	}
 	if (strcmp(m->what, "[stack]") == 0) {
 		flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN;
-	} else if (strcmp(m->what, "-") == 0 || strcmp(m->what, "[heap]") == 0) {
+	} else if (strcmp(m->what, "-") == 0) {
 		flags |= MAP_PRIVATE | MAP_ANONYMOUS;
 	} else if (m->what[0] == '[') {
 		if (vms_mm_foreign(r->mm, m->start, len, prot_of(m->perms), VMS_MM_FOREIGN_WHOLE,
@@ -212,12 +232,19 @@ static int start_image(struct replay *r, const struct trace_maps *maps)
 
 /* ---- calls ---- */
 
-/* Only the first brk tells where the heap begins. */
+/*
+ * Only the first brk tells where the heap begins; and where exactly it ends, if the first block
+ * held it: the maps show whole pages.
+ */
 static int64_t replay_brk(struct replay *r, const struct trace_call *c)
 {
 	struct vms_mm_info info = {.size = sizeof(info)};
+	uint64_t then = (uint64_t)c->ret;
 
 	vms_mm_info(r->mm, &info);
+	if (c->a[0] < info.brk_start && then < info.brk && info.brk - then < UINT64_C(4096)) {
+		vms_brk(r->mm, then);
+	}
 	if (info.brk_start == 0 && vms_mm_set_brk(r->mm, (uint64_t)c->ret) != 0) {
 		cannot(r, "brk", vms_last_error());
 		return 0;
@@ -362,7 +389,8 @@ static bool joins(const struct trace_map *a, const struct trace_map *b)
 
 	return a->end == b->start && strcmp(a->what, b->what) == 0 &&
 	       strcmp(a->perms, b->perms) == 0 &&
-	       (file ? a->off + (a->end - a->start) == b->off : a->what[0] == '-');
+	       (file ? a->off + (a->end - a->start) == b->off
+		     : a->what[0] == '-' || strcmp(a->what, "[heap]") == 0);
 }
 
 static int join(const struct trace_maps *in, struct trace_maps *out)
