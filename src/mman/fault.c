@@ -69,7 +69,10 @@ void mm_populated(struct vms_mm *mm, uint64_t first, uint64_t last)
 	struct map m;
 
 	while (space_find(&mm->space, addr, &m) && m.start <= last) {
-		if ((m.prot & VMS_PROT_WRITE) && map_is_private(&m) && !(m.flags & MM_LOCKONFAULT))
+		/* A guard marker on the first page ends it before a page is made. */
+		if ((m.prot & VMS_PROT_WRITE) && map_is_private(&m) &&
+		    !(m.flags & MM_LOCKONFAULT) &&
+		    !guards_hold(&mm->guards, max_u64(first, m.start)))
 			mm_touch(mm, m.start);
 		if (m.last >= last)
 			break;
