@@ -264,16 +264,14 @@ static int populate(const struct advice *a, uint64_t first, uint64_t last)
 	struct vms_mm *mm = a->mm;
 	bool write = a->kind == A_POPULATE_WRITE;
 	uint64_t addr = first, size;
-	struct map m;
 
 	mm_held(mm);
 	for (;;) {
 		struct map part;
 		int err;
 
-		if (!space_find(&mm->space, addr, &m) || m.start > addr)
+		if (!mm_part_at(mm, addr, last, &part))
 			return -ENOMEM;
-		part = map_cut(&m, addr, min_u64(m.last, last));
 		if (part.flags & MM_SPECIAL)
 			return -EINVAL;
 		if (!(part.prot & (write ? VMS_PROT_WRITE : VMS_PROT_READ)))

@@ -56,7 +56,6 @@ static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t
 	bool at_once = (mm->space.mmu->ops->caps & BACKEND_SEAMS) &&
 		       mm_bytes(mm, first, last, MM_SPECIAL) == 0;
 	uint64_t addr = first;
-	struct map m;
 
 	if (at_once)
 		backend_lock(mm->space.mmu, first, last - first + 1, host_lock_kind(set));
@@ -64,9 +63,8 @@ static int lock_range(struct vms_mm *mm, uint64_t first, uint64_t last, uint32_t
 		struct map part;
 		int err;
 
-		if (!space_find(&mm->space, addr, &m) || m.start > addr)
+		if (!mm_part_at(mm, addr, last, &part))
 			return -ENOMEM;
-		part = map_cut(&m, addr, min_u64(m.last, last));
 		err = lock_part(mm, &part, set, !at_once);
 		if (err)
 			return err;

@@ -327,6 +327,16 @@ bool mm_any_mapped(struct vms_mm *mm, uint64_t first, uint64_t last)
 	return space_find(&mm->space, first, &m) && m.start <= last;
 }
 
+bool mm_part_at(struct vms_mm *mm, uint64_t addr, uint64_t last, struct map *part)
+{
+	struct map m;
+
+	if (!space_find(&mm->space, addr, &m) || m.start > addr)
+		return false;
+	*part = map_cut(&m, addr, min_u64(m.last, last));
+	return true;
+}
+
 bool mm_all_mapped(struct vms_mm *mm, uint64_t first, uint64_t last)
 {
 	struct map m;

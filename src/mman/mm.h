@@ -148,6 +148,9 @@ int mm_catch_up(struct vms_mm *mm) REQUIRES(mm->space.lock);
 /* After an edit that may have made, moved or dropped a growing mapping. `moved`: look anyway. */
 void mm_note_growing(struct vms_mm *mm, bool moved) REQUIRES(mm->space.lock);
 
+/* The part of addr's mapping from addr up to `last`; false: addr is not mapped. */
+bool mm_part_at(struct vms_mm *mm, uint64_t addr, uint64_t last, struct map *part)
+	REQUIRES(mm->space.lock);
 /* Is every byte of [first, last] mapped? */
 bool mm_all_mapped(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);
 /* Bytes of [first, last] that are mapped with `flag`; 0: mapped at all. */

@@ -185,7 +185,6 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 	bool near_limit = mm->space.counts.n + 2 > mm->pol.max_map_count;
 	uint64_t addr = first, pending = first; /* [pending, addr) is checked and not changed yet */
 	int64_t grown = 0;
-	struct map m;
 	int err = 0, err2 = 0;
 
 	mm_held(mm);
@@ -193,12 +192,8 @@ static int protect_range(struct protect *p, uint64_t first, uint64_t last)
 		struct map part;
 		bool populate;
 
-		if (!space_find(&mm->space, addr, &m) || m.start > addr) {
-			err = -ENOMEM;
-			break;
-		}
-		part = map_cut(&m, addr, min_u64(m.last, last));
-		err = protect_check(p, &part, &grown);
+		err = mm_part_at(mm, addr, last, &part) ? protect_check(p, &part, &grown)
+							: -ENOMEM;
 		if (err)
 			break;
 		addr = part.last + 1;

@@ -66,15 +66,13 @@ static int residency(struct vms_mm *mm, uint64_t first, uint64_t last, unsigned 
 		     size_t *filled) REQUIRES(mm->space.lock)
 {
 	uint64_t addr = first, page = mm_page(mm);
-	struct map m;
 
 	for (;;) {
 		struct map part;
 		int err;
 
-		if (!space_find(&mm->space, addr, &m) || m.start > addr)
+		if (!mm_part_at(mm, addr, last, &part))
 			return -ENOMEM;
-		part = map_cut(&m, addr, min_u64(m.last, last));
 		err = backend_residency(mm->space.mmu, part.start, map_len(&part), vec + *filled);
 		if (err)
 			return err;
