@@ -420,9 +420,12 @@ static int64_t finish(struct mmap_call *c)
 
 	mm_held(mm);
 	if (locked && (c->map.flags & MM_DROPPABLE)) {
-		/* It is never locked, but until it stands it looks so, and finds no neighbour
-		 * alike. */
+		/*
+		 * It is never locked, but until it stands it looks so, and finds no neighbour
+		 * alike; and it is populated.
+		 */
 		c->map.flags &= ~MM_LOCK_MASK;
+		c->flags = (c->flags & ~(uint64_t)MAP_NONBLOCK) | MAP_POPULATE;
 		apart = true;
 	}
 	if (!err)

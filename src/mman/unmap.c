@@ -26,8 +26,11 @@ static void part_at(struct vms_mm *mm, uint64_t addr) REQUIRES(mm->space.lock)
 	edit_init(&e, &mm->space);
 	e.plan.keep_first = 0;
 	e.plan.keep_last = UINT64_MAX;
-	if (edit_update(&e, addr, m.last, no_change, NULL) == 0 && edit_prepare(&e) == 0)
+	if (edit_update(&e, addr, m.last, no_change, NULL) == 0 && edit_prepare(&e) == 0) {
 		edit_commit(&e);
+		if (m.flags & MM_GROWSDOWN)
+			mm_note_growing(mm, true);
+	}
 	edit_abort(&e);
 }
 

@@ -38,10 +38,10 @@ struct engine {
 static const struct {
 	int host;
 	enum vms_mm_resource guest;
-} resources[4] = {{RLIMIT_AS, VMS_MM_LIMIT_AS},
-		  {RLIMIT_DATA, VMS_MM_LIMIT_DATA},
-		  {RLIMIT_STACK, VMS_MM_LIMIT_STACK},
-		  {RLIMIT_MEMLOCK, VMS_MM_LIMIT_MEMLOCK}};
+} resources[4] = { { RLIMIT_AS, VMS_MM_LIMIT_AS },
+		   { RLIMIT_DATA, VMS_MM_LIMIT_DATA },
+		   { RLIMIT_STACK, VMS_MM_LIMIT_STACK },
+		   { RLIMIT_MEMLOCK, VMS_MM_LIMIT_MEMLOCK } };
 
 static int fail(struct engine *e, const char *what)
 {
@@ -76,11 +76,11 @@ static void grow_own_stack(void)
 
 static int make_mmu(struct engine *e, struct vms_mmu **mmu)
 {
-	struct vms_mmu_host_params p = {.size = sizeof(p),
-					.flags = VMS_MMU_REAL_HOLES,
-					.lo = 0,
-					.hi = WINDOW_END,
-					.page_size = e->page};
+	struct vms_mmu_host_params p = { .size = sizeof(p),
+					 .flags = VMS_MMU_REAL_HOLES,
+					 .lo = 0,
+					 .hi = WINDOW_END,
+					 .page_size = e->page };
 
 	return e->backend == ENGINE_RECORD ? vms_mmu_record(mmu) : vms_mmu_host(&p, mmu);
 }
@@ -105,7 +105,7 @@ static void fill_policy(struct engine *e, struct vms_mm_policy *p)
 static int engine_reset(struct side *side)
 {
 	struct engine *e = (struct engine *)side;
-	struct vms_mm_policy policy = {.size = sizeof(policy)};
+	struct vms_mm_policy policy = { .size = sizeof(policy) };
 	struct vms_mmu *mmu;
 	int r;
 
@@ -163,7 +163,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 
 static void catch_signals(void)
 {
-	struct sigaction act = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+	struct sigaction act = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
 
 	sigaction(SIGSEGV, &act, NULL);
 	sigaction(SIGBUS, &act, NULL);
@@ -240,7 +240,7 @@ static void touch(struct engine *e, const struct op *op, struct answer *a)
 static int64_t set_limit(struct engine *e, const struct op *op)
 {
 	for (int i = 0; i < 4; i++) {
-		struct vms_mm_limit limit = {op->a[1], e->hard[i].rlim_max};
+		struct vms_mm_limit limit = { op->a[1], e->hard[i].rlim_max };
 
 		if (resources[i].host != (int)op->a[0]) {
 			continue;
@@ -369,7 +369,7 @@ static uint16_t what_shows(const struct engine *e, const struct vms_mm_region *r
 
 static int read_maps(struct engine *e, struct maps *maps)
 {
-	struct vms_mm_region r = {.size = sizeof(r)};
+	struct vms_mm_region r = { .size = sizeof(r) };
 	uint64_t cursor = 0;
 	int err;
 
@@ -403,7 +403,7 @@ static void join_range(struct maps *m, uint64_t start, uint64_t end, uint8_t pro
 		return;
 	}
 	last = maps_add(m);
-	*last = (struct map_line){.start = start, .end = end, .prot = prot, .shared = shared};
+	*last = (struct map_line){ .start = start, .end = end, .prot = prot, .shared = shared };
 }
 
 /* What this process has in the window, less the page that stands for the child's code. */
@@ -467,7 +467,7 @@ static int engine_run(struct side *side, const struct op *op, size_t n, struct a
 	for (size_t i = 0; i < n; i++) {
 		if (e->damaged) {
 			/* It might not even return. */
-			answer[i] = (struct answer){.invalid = true};
+			answer[i] = (struct answer){ .invalid = true };
 			continue;
 		}
 		perform(e, &op[i], &answer[i]);
@@ -527,16 +527,21 @@ struct side *engine_side(enum engine_backend backend, const struct side *like, i
 		snprintf(why, size, "no memory");
 		return NULL;
 	}
-	e->side = (struct side){.name = backend == ENGINE_HOST ? "engine (host)" : "engine",
-				.reset = engine_reset,
-				.run = engine_run,
-				.peek = backend == ENGINE_HOST ? engine_peek : NULL,
-				.close = engine_close};
+	e->side = (struct side){ .name = backend == ENGINE_HOST ? "engine (host)" : "engine",
+				 .reset = engine_reset,
+				 .run = engine_run,
+				 .peek = backend == ENGINE_HOST ? engine_peek : NULL,
+				 .close = engine_close };
 	e->backend = backend;
 	e->like = like;
 	e->page = page;
 	for (int i = 0; i < 4; i++) {
 		getrlimit(resources[i].host, &e->hard[i]);
+	}
+	if (backend == ENGINE_HOST) {
+		struct rlimit *lock = &e->hard[3];
+
+		lock->rlim_cur = lock->rlim_max < LOCK_WIDE ? lock->rlim_max : LOCK_WIDE;
 	}
 	if (fileset_open(&e->files, base, why, size) != 0) {
 		free(e->vec);

@@ -70,7 +70,7 @@ static void drop_privileges(void)
 /* In the child: become the bare program. */
 static void become_bare(const struct kernel *k)
 {
-	static char *const argv[] = {(char *)"bare", NULL}, *const envp[] = {NULL};
+	static char *const argv[] = { (char *)"bare", NULL }, *const envp[] = { NULL };
 	struct rlimit stack;
 
 	if (dup2(k->area_fd, GUEST_AREA_FD) < 0 || personality(ADDR_NO_RANDOMIZE) < 0) {
@@ -91,7 +91,7 @@ static void become_bare(const struct kernel *k)
 /* Wait for our turn; -1 when the child is gone. */
 static int await_turn(struct kernel *k)
 {
-	struct timespec second = {1, 0};
+	struct timespec second = { 1, 0 };
 
 	while (__atomic_load_n(&k->area->turn, __ATOMIC_SEQ_CST) != 0) {
 		if (syscall(SYS_futex, &k->area->turn, FUTEX_WAIT, 1, &second, NULL, 0) != 0 &&
@@ -165,7 +165,7 @@ static void parse_maps(const struct kernel *k, const char *text, size_t len, str
 
 	maps->n = 0;
 	while (p < end) {
-		struct map_line l = {0};
+		struct map_line l = { 0 };
 		uint64_t major, minor, ino = 0;
 
 		p = hex(p, &l.start);
@@ -229,7 +229,7 @@ static void encode(const struct kernel *k, const struct op *op, bool want_maps, 
  * effect. */
 static int maps_again(struct kernel *k, struct maps *maps)
 {
-	struct op nothing = {.kind = OP_MUNLOCK};
+	struct op nothing = { .kind = OP_MUNLOCK };
 
 	encode(k, &nothing, true, &k->area->op[0]);
 	if (serve(k, 1) != 0) {
@@ -261,7 +261,7 @@ static int kernel_run(struct side *side, const struct op *op, size_t n, struct a
 		for (uint32_t i = 0; i < done; i++) {
 			const struct guest_op *g = &k->area->op[i];
 
-			answer[i] = (struct answer){g->ret, g->sig, g->code, g->addr};
+			answer[i] = (struct answer){ g->ret, g->sig, g->code, g->addr };
 		}
 		for (uint32_t i = 0; maps != NULL && i < done; i++) {
 			const struct guest_op *g = &k->area->op[i];
@@ -298,9 +298,9 @@ static int kernel_peek(struct side *side, uint64_t addr, size_t n, struct guest_
 /* The highest address that placement gives, found by asking for a page. */
 static int discover_base(struct kernel *k)
 {
-	struct op stack = {.kind = OP_LIMIT, .a = {RLIMIT_STACK, 8ul << 20}};
-	struct op probe = {.kind = OP_MMAP,
-			   .a = {0, 4096, 0, MAP_PRIVATE | MAP_ANONYMOUS, FILE_NONE, 0}};
+	struct op stack = { .kind = OP_LIMIT, .a = { RLIMIT_STACK, 8ul << 20 } };
+	struct op probe = { .kind = OP_MMAP,
+			    .a = { 0, 4096, 0, MAP_PRIVATE | MAP_ANONYMOUS, FILE_NONE, 0 } };
 	struct answer a;
 
 	if (kernel_run(&k->side, &stack, 1, &a, NULL) != 0 ||
@@ -309,7 +309,7 @@ static int discover_base(struct kernel *k)
 	}
 	k->side.mmap_base = (uint64_t)a.ret + 4096;
 	k->side.stack_addr = k->area->first_stack;
-	probe = (struct op){.kind = OP_MUNMAP, .a = {(uint64_t)a.ret, 4096}};
+	probe = (struct op){ .kind = OP_MUNMAP, .a = { (uint64_t)a.ret, 4096 } };
 	return kernel_run(&k->side, &probe, 1, &a, NULL);
 }
 
@@ -379,13 +379,17 @@ struct side *kernel_side(const char *program, int base, uint64_t room, char *why
 	if (k == NULL) {
 		return NULL;
 	}
-	k->side = (struct side){.name = "kernel",
-				.reset = kernel_reset,
-				.run = kernel_run,
-				.peek = kernel_peek,
-				.close = kernel_close};
+	k->side = (struct side){ .name = "kernel",
+				 .reset = kernel_reset,
+				 .run = kernel_run,
+				 .peek = kernel_peek,
+				 .close = kernel_close };
 	k->room = room;
 	getrlimit(RLIMIT_MEMLOCK, &k->memlock);
+	if (room == ROOM_WIDE) {
+		k->memlock.rlim_cur =
+			k->memlock.rlim_max < LOCK_WIDE ? k->memlock.rlim_max : LOCK_WIDE;
+	}
 	if (fileset_open(&k->files, base, why, size) != 0) {
 		free(k);
 		return NULL;

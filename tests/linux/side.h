@@ -74,6 +74,7 @@ struct side {
 
 #define ROOM_USUAL (8ul << 20)	    /* mmap_base as any process has it */
 #define WINDOW_END 0x550000000000ul /* with the host backend the guest lies below, we above */
+#define LOCK_WIDE  (256ul << 20)    /* RLIMIT_MEMLOCK then: the host locks without a limit */
 #define ROOM_WIDE \
 	(64ul << 40) /* mmap_base in the middle: this process lies above all that is mapped */
 
