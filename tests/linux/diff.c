@@ -138,7 +138,7 @@ static int reset(struct diff *d)
 int diff_random(struct diff *d, uint64_t seed, size_t steps, struct script *s, struct difference *x)
 {
 	static const struct maps nothing;
-	struct batch b = {.n = 0};
+	struct batch b = { .n = 0 };
 	struct gen g;
 	int r = reset(d);
 
@@ -167,7 +167,7 @@ int diff_script(struct diff *d, const struct script *s, struct difference *x)
 {
 	/* Contents are looked at after every operation: scripts are short. */
 	size_t most = d->contents && s->n < 200 ? 1 : BATCH;
-	struct batch b = {.n = 0};
+	struct batch b = { .n = 0 };
 	int r = reset(d);
 
 	for (size_t i = 0; r == 0 && i < s->n; i += b.n) {
@@ -188,7 +188,7 @@ int diff_script(struct diff *d, const struct script *s, struct difference *x)
 static int try(struct diff *d, struct script *s, const struct script *candidate,
 	       struct difference *x)
 {
-	struct difference now = {0};
+	struct difference now = { 0 };
 	int r = diff_script(d, candidate, &now);
 
 	if (r == 1) {
@@ -206,7 +206,7 @@ static int try(struct diff *d, struct script *s, const struct script *candidate,
 
 static int drop_some(struct diff *d, struct script *s, struct difference *x)
 {
-	struct script c = {0};
+	struct script c = { 0 };
 	int r = 0;
 
 	for (size_t chunk = s->n / 2; chunk > 0 && r >= 0; chunk /= 2) {
@@ -230,14 +230,14 @@ static int drop_some(struct diff *d, struct script *s, struct difference *x)
 /* Simpler arguments: 1 when something became simpler. */
 static int simplify(struct diff *d, struct script *s, struct difference *x)
 {
-	struct script c = {0};
+	struct script c = { 0 };
 	int changed = 0, r = 0;
 
 	for (size_t i = 0; i < s->n && r >= 0; i++) {
 		for (unsigned arg = 0; arg < 6 && r >= 0; arg++) {
 			uint64_t v = i < s->n ? s->op[i].a[arg] : 0;
-			uint64_t simpler[] = {0,       v & ~0xffful, v & (v - 1),
-					      d->page, 2 * d->page,  v / 2 & ~0xffful};
+			uint64_t simpler[] = { 0,	v & ~0xffful, v & (v - 1),
+					       d->page, 2 * d->page,  v / 2 & ~0xffful };
 
 			for (size_t k = 0; k < sizeof(simpler) / sizeof(*simpler); k++) {
 				if (i >= s->n || s->op[i].a[arg] != v || simpler[k] >= v) {
@@ -297,7 +297,7 @@ int diff_shrink(struct diff *d, struct script *s, struct difference *x)
 void difference_print(FILE *f, const struct diff *d, const struct script *s,
 		      const struct difference *x)
 {
-	const struct side *side[2] = {d->lead, d->follow};
+	const struct side *side[2] = { d->lead, d->follow };
 	char line[256];
 
 	for (size_t i = 0; i <= x->step && i < s->n; i++) {

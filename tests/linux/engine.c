@@ -100,6 +100,12 @@ static void fill_policy(struct engine *e, struct vms_mm_policy *p)
 		p->limit[resources[i].guest].hard = e->hard[i].rlim_max;
 	}
 	p->limit[VMS_MM_LIMIT_STACK].soft = 8ul << 20;
+	if (e->side.wrong != NULL && strcmp(e->side.wrong, "gap") == 0) {
+		p->stack_gap -= e->page;
+	}
+	if (e->side.wrong != NULL && strcmp(e->side.wrong, "huge") == 0) {
+		p->huge_size = 0;
+	}
 }
 
 static int engine_reset(struct side *side)

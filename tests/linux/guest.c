@@ -251,7 +251,7 @@ static uint32_t read_maps(uint32_t at)
 __attribute__((used, noreturn)) static void serve(void)
 {
 	struct guest_area *area = AREA;
-	uint64_t minute[2] = {60, 0};
+	uint64_t minute[2] = { 60, 0 };
 
 	/* (inv. 1) What refuses, such as a sealed vdso, stays and is seen in the maps. */
 	sys3(__NR_munmap, 0, GUEST_CODE, 0);
@@ -304,7 +304,7 @@ __attribute__((used)) static uint64_t setup(uint64_t stack)
 		uint64_t flags;
 		void *restorer;
 		uint64_t mask;
-	} act = {on_signal, 0x4000004, restorer, 0}; /* SA_SIGINFO | SA_RESTORER */
+	} act = { on_signal, 0x4000004, restorer, 0 }; /* SA_SIGINFO | SA_RESTORER */
 	long at;
 
 	at = sys6(__NR_mmap, GUEST_AREA, GUEST_AREA_SIZE, 3, 0x11, GUEST_AREA_FD, 0);

@@ -27,9 +27,9 @@ static struct {
 	uint64_t seed, calls, page;
 	double seconds;
 	size_t steps;
-	const char *guest, *lead, *keep;
+	const char *guest, *lead, *keep, *wrong;
 	bool live, contents, verbose;
-} opt = {.seed = 1, .page = 4096, .steps = 600, .guest = GUEST_PROGRAM, .lead = "record"};
+} opt = { .seed = 1, .page = 4096, .steps = 600, .guest = GUEST_PROGRAM, .lead = "record" };
 
 static double now(void)
 {
@@ -99,11 +99,11 @@ static int report(struct diff *d, struct script *s, struct difference *x, uint64
 
 static int run_random(struct diff *d)
 {
-	struct script s = {0};
+	struct script s = { 0 };
 	int r = 0;
 
 	for (uint64_t seed = opt.seed; r == 0; seed++) {
-		struct difference x = {0};
+		struct difference x = { 0 };
 
 		if (opt.calls != 0 ? d->calls >= opt.calls : now() - started >= opt.seconds) {
 			break;
@@ -135,8 +135,8 @@ static int run_random(struct diff *d)
 /* One script: 0 no difference, 1 a difference, 2 cannot. */
 static int run_script(struct diff *d, const char *path)
 {
-	struct script s = {0};
-	struct difference x = {0};
+	struct script s = { 0 };
+	struct difference x = { 0 };
 	char why[256];
 	FILE *f = fopen(path, "r");
 	int r;
@@ -201,10 +201,14 @@ static int run_scripts(struct diff *d, char **path)
 static bool parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"seed", 1, NULL, 's'},	    {"calls", 1, NULL, 'c'},	 {"seconds", 1, NULL, 't'},
-		{"steps", 1, NULL, 'n'},    {"page-size", 1, NULL, 'p'}, {"backend", 1, NULL, 'b'},
-		{"live", 0, NULL, 'l'},	    {"keep", 1, NULL, 'k'},	 {"guest", 1, NULL, 'g'},
-		{"contents", 0, NULL, 'C'}, {"verbose", 0, NULL, 'v'},	 {NULL, 0, NULL, 0}};
+		{ "seed", 1, NULL, 's' },      { "calls", 1, NULL, 'c' },
+		{ "seconds", 1, NULL, 't' },   { "steps", 1, NULL, 'n' },
+		{ "page-size", 1, NULL, 'p' }, { "backend", 1, NULL, 'b' },
+		{ "live", 0, NULL, 'l' },      { "keep", 1, NULL, 'k' },
+		{ "guest", 1, NULL, 'g' },     { "contents", 0, NULL, 'C' },
+		{ "wrong", 1, NULL, 'w' },     { "verbose", 0, NULL, 'v' },
+		{ NULL, 0, NULL, 0 }
+	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
@@ -238,6 +242,9 @@ static bool parse(int argc, char **argv)
 			break;
 		case 'C':
 			opt.contents = true;
+			break;
+		case 'w':
+			opt.wrong = optarg;
 			break;
 		case 'v':
 			opt.verbose = true;
@@ -286,7 +293,7 @@ static bool open_sides(struct diff *d, char *why, size_t size)
 
 int main(int argc, char **argv)
 {
-	struct diff d = {.tick = show};
+	struct diff d = { .tick = show };
 	char why[512] = "";
 	int r;
 
@@ -304,8 +311,14 @@ int main(int argc, char **argv)
 		fprintf(stderr, "linux-diff: %s\n", why);
 		return 2;
 	}
+	d.lead->wrong = opt.wrong;
 	started = now();
 	r = optind < argc ? run_scripts(&d, argv + optind) : run_random(&d);
+	if (opt.wrong != NULL && r < 2) {
+		/* The engine was made wrong: the test is right if it saw that. */
+		printf("the wrong rule '%s' was %s\n", opt.wrong, r == 1 ? "found" : "not found");
+		r = r == 1 ? 0 : 1;
+	}
 	d.lead->close(d.lead);
 	d.follow->close(d.follow);
 	return r;

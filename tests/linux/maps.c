@@ -74,9 +74,9 @@ const struct map_line *maps_find(const struct maps *m, uint64_t addr)
 
 static void print_shows(FILE *f, uint16_t shows)
 {
-	static const char *const file[FILE_ROLES] = {"rw",   "rw",    "rw",    "rw",	 "rw",
-						     "big",  "empty", "memfd", "sealed", "dir",
-						     "pipe", "null",  "path",  "closed"};
+	static const char *const file[FILE_ROLES] = { "rw",   "rw",    "rw",	"rw",	  "rw",
+						      "big",  "empty", "memfd", "sealed", "dir",
+						      "pipe", "null",  "path",	"closed" };
 
 	switch (shows) {
 	case SHOWS_ANON:

@@ -36,23 +36,23 @@
 static const struct {
 	const char *name, *args;
 } rows[OP_KINDS] = {
-	[OP_MMAP] = {"mmap", "anpfdn"},
-	[OP_MUNMAP] = {"munmap", "an"},
-	[OP_MPROTECT] = {"mprotect", "anp"},
-	[OP_MREMAP] = {"mremap", "annra"},
-	[OP_BRK] = {"brk", "a"},
-	[OP_MADVISE] = {"madvise", "anv"},
-	[OP_MSYNC] = {"msync", "ans"},
-	[OP_MINCORE] = {"mincore", "an"},
-	[OP_MLOCK] = {"mlock", "an"},
-	[OP_MLOCK2] = {"mlock2", "anl"},
-	[OP_MUNLOCK] = {"munlock", "an"},
-	[OP_MLOCKALL] = {"mlockall", "L"},
-	[OP_MUNLOCKALL] = {"munlockall", ""},
-	[OP_MSEAL] = {"mseal", "ann"},
-	[OP_TOUCH] = {"touch", "atn"},
-	[OP_LIMIT] = {"limit", "Rn"},
-	[OP_FORK] = {"fork", "k"},
+	[OP_MMAP] = { "mmap", "anpfdn" },
+	[OP_MUNMAP] = { "munmap", "an" },
+	[OP_MPROTECT] = { "mprotect", "anp" },
+	[OP_MREMAP] = { "mremap", "annra" },
+	[OP_BRK] = { "brk", "a" },
+	[OP_MADVISE] = { "madvise", "anv" },
+	[OP_MSYNC] = { "msync", "ans" },
+	[OP_MINCORE] = { "mincore", "an" },
+	[OP_MLOCK] = { "mlock", "an" },
+	[OP_MLOCK2] = { "mlock2", "anl" },
+	[OP_MUNLOCK] = { "munlock", "an" },
+	[OP_MLOCKALL] = { "mlockall", "L" },
+	[OP_MUNLOCKALL] = { "munlockall", "" },
+	[OP_MSEAL] = { "mseal", "ann" },
+	[OP_TOUCH] = { "touch", "atn" },
+	[OP_LIMIT] = { "limit", "Rn" },
+	[OP_FORK] = { "fork", "k" },
 };
 
 struct word {
@@ -61,86 +61,89 @@ struct word {
 };
 
 /* A set of bits, or a choice: the words of each letter. A choice has `mask` 0. */
-static const struct word prot_words[] = {{"r", PROT_READ},
-					 {"w", PROT_WRITE},
-					 {"x", PROT_EXEC},
-					 {"sem", 8},
-					 {"growsdown", PROT_GROWSDOWN},
-					 {"growsup", PROT_GROWSUP},
-					 {NULL, 0}};
-static const struct word map_words[] = {{"fixed", MAP_FIXED},
-					{"noreplace", MAP_FIXED_NOREPLACE},
-					{"anon", MAP_ANONYMOUS},
-					{"growsdown", MAP_GROWSDOWN},
-					{"locked", MAP_LOCKED},
-					{"noreserve", MAP_NORESERVE},
-					{"populate", MAP_POPULATE},
-					{"nonblock", MAP_NONBLOCK},
-					{"stack", MAP_STACK},
-					{"hugetlb", MAP_HUGETLB},
-					{"32bit", MAP_32BIT},
-					{"sync", MAP_SYNC},
-					{"denywrite", MAP_DENYWRITE},
-					{"executable", MAP_EXECUTABLE},
-					{NULL, 0}};
+static const struct word prot_words[] = { { "r", PROT_READ },
+					  { "w", PROT_WRITE },
+					  { "x", PROT_EXEC },
+					  { "sem", 8 },
+					  { "growsdown", PROT_GROWSDOWN },
+					  { "growsup", PROT_GROWSUP },
+					  { NULL, 0 } };
+static const struct word map_words[] = { { "fixed", MAP_FIXED },
+					 { "noreplace", MAP_FIXED_NOREPLACE },
+					 { "anon", MAP_ANONYMOUS },
+					 { "growsdown", MAP_GROWSDOWN },
+					 { "locked", MAP_LOCKED },
+					 { "noreserve", MAP_NORESERVE },
+					 { "populate", MAP_POPULATE },
+					 { "nonblock", MAP_NONBLOCK },
+					 { "stack", MAP_STACK },
+					 { "hugetlb", MAP_HUGETLB },
+					 { "32bit", MAP_32BIT },
+					 { "sync", MAP_SYNC },
+					 { "denywrite", MAP_DENYWRITE },
+					 { "executable", MAP_EXECUTABLE },
+					 { NULL, 0 } };
 /* The low four bits of mmap's flags are a choice of their own. */
-static const struct word type_words[] = {{"shared", MAP_SHARED},
-					 {"private", MAP_PRIVATE},
-					 {"validate", MAP_SHARED_VALIDATE},
-					 {"droppable", MAP_DROPPABLE},
-					 {NULL, 0}};
-static const struct word mremap_words[] = {{"maymove", MREMAP_MAYMOVE},
-					   {"fixed", MREMAP_FIXED},
-					   {"dontunmap", MREMAP_DONTUNMAP},
-					   {NULL, 0}};
+static const struct word type_words[] = { { "shared", MAP_SHARED },
+					  { "private", MAP_PRIVATE },
+					  { "validate", MAP_SHARED_VALIDATE },
+					  { "droppable", MAP_DROPPABLE },
+					  { NULL, 0 } };
+static const struct word mremap_words[] = { { "maymove", MREMAP_MAYMOVE },
+					    { "fixed", MREMAP_FIXED },
+					    { "dontunmap", MREMAP_DONTUNMAP },
+					    { NULL, 0 } };
 static const struct word msync_words[] = {
-	{"async", MS_ASYNC}, {"invalidate", MS_INVALIDATE}, {"sync", MS_SYNC}, {NULL, 0}};
-static const struct word mlock2_words[] = {{"onfault", 1}, {NULL, 0}};
-static const struct word mlockall_words[] = {
-	{"current", MCL_CURRENT}, {"future", MCL_FUTURE}, {"onfault", MCL_ONFAULT}, {NULL, 0}};
-static const struct word advice_words[] = {{"normal", MADV_NORMAL},
-					   {"random", MADV_RANDOM},
-					   {"sequential", MADV_SEQUENTIAL},
-					   {"willneed", MADV_WILLNEED},
-					   {"dontneed", MADV_DONTNEED},
-					   {"free", MADV_FREE},
-					   {"remove", MADV_REMOVE},
-					   {"dontfork", MADV_DONTFORK},
-					   {"dofork", MADV_DOFORK},
-					   {"mergeable", MADV_MERGEABLE},
-					   {"unmergeable", MADV_UNMERGEABLE},
-					   {"hugepage", MADV_HUGEPAGE},
-					   {"nohugepage", MADV_NOHUGEPAGE},
-					   {"dontdump", MADV_DONTDUMP},
-					   {"dodump", MADV_DODUMP},
-					   {"wipeonfork", MADV_WIPEONFORK},
-					   {"keeponfork", MADV_KEEPONFORK},
-					   {"cold", MADV_COLD},
-					   {"pageout", MADV_PAGEOUT},
-					   {"populate_read", MADV_POPULATE_READ},
-					   {"populate_write", MADV_POPULATE_WRITE},
-					   {"dontneed_locked", MADV_DONTNEED_LOCKED},
-					   {"collapse", MADV_COLLAPSE},
-					   {"hwpoison", MADV_HWPOISON},
-					   {"soft_offline", 101},
-					   {"guard_install", MADV_GUARD_INSTALL},
-					   {"guard_remove", MADV_GUARD_REMOVE},
-					   {NULL, 0}};
-static const struct word file_words[] = {{"rw", FILE_RW},	  {"again", FILE_RW_AGAIN},
-					 {"dup", FILE_RW_DUP},	  {"ro", FILE_RO},
-					 {"wo", FILE_WO},	  {"big", FILE_BIG},
-					 {"empty", FILE_EMPTY},	  {"memfd", FILE_MEMFD},
-					 {"sealed", FILE_SEALED}, {"dir", FILE_DIR},
-					 {"pipe", FILE_PIPE},	  {"null", FILE_NULL},
-					 {"path", FILE_PATH},	  {"closed", FILE_CLOSED},
-					 {"none", FILE_NONE},	  {NULL, 0}};
-static const struct word touch_words[] = {{"r", GUEST_READ}, {"w", GUEST_WRITE}, {NULL, 0}};
-static const struct word limit_words[] = {{"as", RLIMIT_AS},
-					  {"data", RLIMIT_DATA},
-					  {"stack", RLIMIT_STACK},
-					  {"memlock", RLIMIT_MEMLOCK},
-					  {NULL, 0}};
-static const struct word fork_words[] = {{"child", 0}, {"parent", 1}, {NULL, 0}};
+	{ "async", MS_ASYNC }, { "invalidate", MS_INVALIDATE }, { "sync", MS_SYNC }, { NULL, 0 }
+};
+static const struct word mlock2_words[] = { { "onfault", 1 }, { NULL, 0 } };
+static const struct word mlockall_words[] = { { "current", MCL_CURRENT },
+					      { "future", MCL_FUTURE },
+					      { "onfault", MCL_ONFAULT },
+					      { NULL, 0 } };
+static const struct word advice_words[] = { { "normal", MADV_NORMAL },
+					    { "random", MADV_RANDOM },
+					    { "sequential", MADV_SEQUENTIAL },
+					    { "willneed", MADV_WILLNEED },
+					    { "dontneed", MADV_DONTNEED },
+					    { "free", MADV_FREE },
+					    { "remove", MADV_REMOVE },
+					    { "dontfork", MADV_DONTFORK },
+					    { "dofork", MADV_DOFORK },
+					    { "mergeable", MADV_MERGEABLE },
+					    { "unmergeable", MADV_UNMERGEABLE },
+					    { "hugepage", MADV_HUGEPAGE },
+					    { "nohugepage", MADV_NOHUGEPAGE },
+					    { "dontdump", MADV_DONTDUMP },
+					    { "dodump", MADV_DODUMP },
+					    { "wipeonfork", MADV_WIPEONFORK },
+					    { "keeponfork", MADV_KEEPONFORK },
+					    { "cold", MADV_COLD },
+					    { "pageout", MADV_PAGEOUT },
+					    { "populate_read", MADV_POPULATE_READ },
+					    { "populate_write", MADV_POPULATE_WRITE },
+					    { "dontneed_locked", MADV_DONTNEED_LOCKED },
+					    { "collapse", MADV_COLLAPSE },
+					    { "hwpoison", MADV_HWPOISON },
+					    { "soft_offline", 101 },
+					    { "guard_install", MADV_GUARD_INSTALL },
+					    { "guard_remove", MADV_GUARD_REMOVE },
+					    { NULL, 0 } };
+static const struct word file_words[] = { { "rw", FILE_RW },	     { "again", FILE_RW_AGAIN },
+					  { "dup", FILE_RW_DUP },    { "ro", FILE_RO },
+					  { "wo", FILE_WO },	     { "big", FILE_BIG },
+					  { "empty", FILE_EMPTY },   { "memfd", FILE_MEMFD },
+					  { "sealed", FILE_SEALED }, { "dir", FILE_DIR },
+					  { "pipe", FILE_PIPE },     { "null", FILE_NULL },
+					  { "path", FILE_PATH },     { "closed", FILE_CLOSED },
+					  { "none", FILE_NONE },     { NULL, 0 } };
+static const struct word touch_words[] = { { "r", GUEST_READ }, { "w", GUEST_WRITE }, { NULL, 0 } };
+static const struct word limit_words[] = { { "as", RLIMIT_AS },
+					   { "data", RLIMIT_DATA },
+					   { "stack", RLIMIT_STACK },
+					   { "memlock", RLIMIT_MEMLOCK },
+					   { NULL, 0 } };
+static const struct word fork_words[] = { { "child", 0 }, { "parent", 1 }, { NULL, 0 } };
 
 /* The words of a letter; *choice says that exactly one of them stands. */
 static const struct word *words_of(char letter, bool *choice)
@@ -344,7 +347,7 @@ static bool parse_bits(char *s, const struct word *w, uint64_t *v)
 			/* rights may be written together: rwx */
 			bits = 0;
 			for (const char *c = part; *c != '\0'; c++) {
-				char one[2] = {*c, '\0'};
+				char one[2] = { *c, '\0' };
 
 				hit = w == prot_words ? find_name(w, one) : NULL;
 				if (hit == NULL) {

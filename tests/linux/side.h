@@ -68,6 +68,7 @@ struct side {
 	int (*peek)(struct side *side, uint64_t addr, size_t n, struct guest_peek *peek);
 	void (*close)(struct side *side);
 	char why[4096];
+	const char *wrong; /* of an engine: a rule to get wrong on purpose, "gap" or "huge"; NULL */
 	uint64_t mmap_base;
 	uint64_t stack_addr; /* the kernel calls a region that holds it [stack] */
 };
