@@ -12,6 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A flag of the guest's machine. */
+#ifndef MAP_32BIT
+#define MAP_32BIT 0x40
+#endif
+
 #define P ((int64_t)g.page)
 
 static struct guest g;
