@@ -213,12 +213,66 @@ static int check_move(struct mremap_call *c)
 	return 0;
 }
 
+/* The mapping below `to`, and the one from `end` on, as they are once the destination is free. */
+static bool touches_below(struct vms_mm *mm, uint64_t to, struct map *below)
+	REQUIRES(mm->space.lock)
+{
+	if (!space_find_below(&mm->space, to, below) || below->last < to - 1)
+		return false;
+	*below = map_cut(below, below->start, to - 1);
+	return true;
+}
+
+static bool touches_above(struct vms_mm *mm, uint64_t end, struct map *above)
+	REQUIRES(mm->space.lock)
+{
+	if (!space_find(&mm->space, end, above) || above->start > end)
+		return false;
+	*above = map_cut(above, end, above->last);
+	return true;
+}
+
+/*
+ * Linux joins what moves with its new neighbours before it takes the source away. If one of them is
+ * the rest of the source's own mapping, an identity from the other spreads to all of that.
+ */
+static int spread_ident(struct mremap_call *c, struct edit *e, const struct map *moved)
+{
+	struct vms_mm *mm = c->mm;
+	const struct map_rules *rules = &mm->space.rules;
+	struct map joined = *moved, side;
+	bool own = false;
+
+	mm_held(mm);
+	if (c->vma.ident != 0 || !map_is_private(&c->vma))
+		return 0;
+	if (touches_below(mm, moved->start, &side) && map_mergeable(rules, &side, &joined)) {
+		own = side.start >= c->vma.start && side.last <= c->vma.last;
+		e->plan.keep_first = e->plan.keep_last = c->vma.start;
+		map_merge(&side, &joined);
+		joined = side;
+	}
+	if (touches_above(mm, moved->last + 1, &side) && map_mergeable(rules, &joined, &side)) {
+		if (side.start >= c->vma.start && side.last <= c->vma.last) {
+			own = true;
+			e->plan.keep_first = e->plan.keep_last = c->vma.last + 1;
+		}
+		map_merge(&joined, &side);
+	}
+	if (own && joined.ident != 0)
+		return edit_update(e, c->vma.start, c->vma.last, lend, &joined);
+	e->plan.keep_first = UINT64_MAX;
+	e->plan.keep_last = 0;
+	return 0;
+}
+
 static int move_edit(struct mremap_call *c, struct edit *e, const struct map *moved)
 {
-	int err = 0;
+	int err;
 
 	mm_held(c->mm);
-	if (!(c->flags & MREMAP_DONTUNMAP) && c->old_len != 0)
+	err = spread_ident(c, e, moved);
+	if (!err && !(c->flags & MREMAP_DONTUNMAP) && c->old_len != 0)
 		err = edit_unmap(e, c->addr, c->addr + c->old_len - 1);
 	if (!err)
 		err = edit_map(e, moved);

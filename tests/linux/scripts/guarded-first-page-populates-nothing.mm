@@ -1,3 +1,4 @@
+# A guard marker on the first page: locking makes no private page, so no identity.
 mmap 0 400000 0 shared|anon none 0
 mmap 0 14c0 0 private|denywrite again 0
 mmap 0 6000 0 private|anon none 0
