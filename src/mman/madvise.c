@@ -13,6 +13,7 @@
 #include "mman/mm.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 
 /* Advice that Debian 12's headers may lack. */
@@ -183,6 +184,14 @@ static int advise_flags(const struct advice *a, const struct map *part, uint32_t
 
 /* ---- content ---- */
 
+/* Where a file of this file system must end, of ext4 with 4 KiB blocks; no hole is punched beyond. */
+#define EXT4_LARGEST 0xffffffff000u
+
+static uint64_t largest_file(const struct vms_object *obj)
+{
+	return obj->fs_type == EXT4_SUPER_MAGIC ? EXT4_LARGEST : INT64_MAX;
+}
+
 static int content_check(const struct advice *a, const struct map *part)
 {
 	switch (a->kind) {
@@ -199,7 +208,7 @@ static int content_check(const struct advice *a, const struct map *part)
 			return -EINVAL;
 		if (!(part->flags & MM_SHARED) || !(part->ceiling & VMS_PROT_WRITE))
 			return -EACCES;
-		return 0;
+		return part->off + map_len(part) > largest_file(part->obj) ? -EFBIG : 0;
 	case A_GUARD_INSTALL:
 		return part->flags & (MM_LOCKED | MM_SPECIAL) ? -EINVAL : 0;
 	case A_GUARD_REMOVE:
