@@ -414,6 +414,9 @@ static int64_t shrink_to(struct mremap_call *c)
 
 	mm_held(mm);
 	err = mm_unmap(mm, c->new_addr, c->new_addr + c->new_len - 1);
+	/* A length that wraps hides that the destination overlaps the source. */
+	if (!err && !mm_any_mapped(mm, c->addr, c->addr))
+		err = -EFAULT;
 	if (!err && reaches_over_end(c))
 		err = -EINVAL;
 	if (!err)
