@@ -236,8 +236,8 @@ static int simplify(struct diff *d, struct script *s, struct difference *x)
 	for (size_t i = 0; i < s->n && r >= 0; i++) {
 		for (unsigned arg = 0; arg < 6 && r >= 0; arg++) {
 			uint64_t v = i < s->n ? s->op[i].a[arg] : 0;
-			uint64_t simpler[] = { 0,	v & ~0xffful, v & (v - 1),
-					       d->page, 2 * d->page,  v / 2 & ~0xffful };
+			uint64_t simpler[] = { 0,	v & -d->page, v & (v - 1),
+					       d->page, 2 * d->page,  v / 2 & -d->page };
 
 			for (size_t k = 0; k < sizeof(simpler) / sizeof(*simpler); k++) {
 				if (i >= s->n || s->op[i].a[arg] != v || simpler[k] >= v) {
@@ -256,6 +256,10 @@ static int simplify(struct diff *d, struct script *s, struct difference *x)
 					script_add(&c, &s->op[j]);
 				}
 				c.op[i].a[arg] = simpler[k];
+				gen_round(&c.op[i], d->page);
+				if (c.op[i].a[arg] >= v) {
+					continue;
+				}
 				r = try(d, s, &c, x);
 				changed |= r == 1;
 				if (r < 0) {

@@ -93,7 +93,8 @@ static void fill_policy(struct engine *e, struct vms_mm_policy *p)
 	vms_mm_policy_host(p);
 	p->flags &= ~(VMS_MM_CAP_IPC_LOCK | VMS_MM_CAP_RAWIO | VMS_MM_CAP_ADMIN);
 	p->page_size = e->page;
-	p->task_size = GUEST_TASK;
+	p->task_size = GUEST_TASK & -e->page;
+	p->min_addr = (p->min_addr + e->page - 1) & -e->page;
 	p->mmap_base = e->like->mmap_base;
 	for (int i = 0; i < 4; i++) {
 		p->limit[resources[i].guest].soft = e->hard[i].rlim_cur;
@@ -134,13 +135,15 @@ static int engine_reset(struct side *side)
 	if (r != 0) {
 		return fail(e, "mm");
 	}
-	if (vms_mm_foreign(e->mm, GUEST_CODE, GUEST_CODE_SIZE, VMS_PROT_READ | VMS_PROT_EXEC,
+	if (vms_mm_foreign(e->mm, GUEST_CODE, e->page, VMS_PROT_READ | VMS_PROT_EXEC,
 			   VMS_MM_FOREIGN_FIXED, "code") != 0 ||
 	    /* Read only: in the child it is shared, and so none of its data. */
 	    vms_mm_foreign(e->mm, GUEST_AREA, GUEST_AREA_SIZE, VMS_PROT_READ, VMS_MM_FOREIGN_FIXED,
 			   "area") != 0 ||
 	    vms_mm_set_brk(e->mm, GUEST_BRK) != 0 ||
-	    vms_mm_set_stack(e->mm, e->like->stack_addr) != 0) {
+	    /* It is in the last 4 KiB, where nothing can be with larger pages. */
+	    (e->like->stack_addr < policy.task_size &&
+	     vms_mm_set_stack(e->mm, e->like->stack_addr) != 0)) {
 		return fail(e, "start");
 	}
 	return 0;
@@ -277,7 +280,7 @@ static int64_t do_fork(struct engine *e, const struct op *op)
 static int64_t mincore_guest(struct engine *e, const struct op *op)
 {
 	uint64_t addr = op->a[0], len = op->a[1];
-	uint64_t pages = len / e->page + (len % e->page != 0);
+	uint64_t pages = len / 4096 + (len % 4096 != 0);
 	bool sane = addr % e->page == 0 && len <= GUEST_TASK && addr <= GUEST_TASK - len;
 	size_t filled = 0;
 	int64_t r;
@@ -290,7 +293,7 @@ static int64_t mincore_guest(struct engine *e, const struct op *op)
 	}
 	/* The child's vector ends within the range: so do we, unless the range is refused before.
 	 */
-	r = vms_mincore(e->mm, addr, (uint64_t)GUEST_VEC * e->page, e->vec, &filled);
+	r = vms_mincore(e->mm, addr, (uint64_t)GUEST_VEC * 4096, e->vec, &filled);
 	return r == 0 ? -EFAULT : r;
 }
 
@@ -549,7 +552,7 @@ struct side *engine_side(enum engine_backend backend, const struct side *like, i
 
 		lock->rlim_cur = lock->rlim_max < LOCK_WIDE ? lock->rlim_max : LOCK_WIDE;
 	}
-	if (fileset_open(&e->files, base, why, size) != 0) {
+	if (fileset_open(&e->files, base, page, why, size) != 0) {
 		free(e->vec);
 		free(e);
 		return NULL;

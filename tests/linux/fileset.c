@@ -16,7 +16,7 @@
 #include "side.h"
 
 #define RW_PAGES     64u
-#define RW_TAIL	     100u
+#define RW_TAIL	     100u /* in the last 4 KiB of the guest page after them */
 #define MEMFD_PAGES  32u
 #define SEALED_PAGES 8u
 #define BIG_SIZE     (32ul << 20)
@@ -58,9 +58,10 @@ int fileset_reset(struct fileset *fs)
 {
 	/* Truncation first: what a test left behind, punched or written, goes. */
 	int memfd = fs->base + FILE_MEMFD, rw = fs->base + FILE_RW;
+	unsigned tail = (unsigned)fs->page - 4096 + RW_TAIL;
 
 	if (ftruncate(memfd, 0) != 0 || fill(memfd, 0xfd, MEMFD_PAGES, 0) != 0 ||
-	    ftruncate(rw, 0) != 0 || fill(rw, 0xf1, RW_PAGES, RW_TAIL) != 0 ||
+	    ftruncate(rw, 0) != 0 || fill(rw, 0xf1, RW_PAGES, tail) != 0 ||
 	    ftruncate(fs->base + FILE_BIG, 0) != 0 ||
 	    ftruncate(fs->base + FILE_BIG, (off_t)BIG_SIZE) != 0) {
 		return -1;
@@ -72,6 +73,7 @@ static int open_all(struct fileset *fs)
 {
 	char rw[] = "/var/tmp/vmspace-diff-XXXXXX", big[] = "/var/tmp/vmspace-diff-XXXXXX";
 	char empty[] = "/var/tmp/vmspace-diff-XXXXXX";
+	unsigned sealed = SEALED_PAGES * 4096 < fs->page ? (unsigned)fs->page / 4096 : SEALED_PAGES;
 	int fd = mkstemp(rw), pipes[2], r = -1;
 	struct statfs sfs;
 
@@ -108,8 +110,8 @@ static int open_all(struct fileset *fs)
 		goto out;
 	}
 	fd = memfd_create("diff-sealed", MFD_ALLOW_SEALING);
-	if (fd < 0 || fill(fd, 0x5e, SEALED_PAGES, 0) != 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) != 0 || place(fs, FILE_SEALED, fd) != 0) {
+	if (fd < 0 || fill(fd, 0x5e, sealed, 0) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) != 0 ||
+	    place(fs, FILE_SEALED, fd) != 0) {
 		goto out;
 	}
 	if (pipe(pipes) != 0) {
@@ -127,10 +129,11 @@ out:
 	return r;
 }
 
-int fileset_open(struct fileset *fs, int base, char *why, size_t size)
+int fileset_open(struct fileset *fs, int base, uint64_t page, char *why, size_t size)
 {
 	memset(fs, 0, sizeof(*fs));
 	fs->base = base;
+	fs->page = page;
 	if (open_all(fs) != 0) {
 		snprintf(why, size, "files of the test: %s", strerror(errno));
 		fileset_close(fs);

@@ -12,7 +12,8 @@
 
 #include "gen.h"
 
-#define SMALL (4ul << 20) /* most that one call may populate */
+#define SMALL	      (4ul << 20) /* most that one call may populate, or mark page by page */
+#define GUARD_INSTALL 102	  /* MADV_GUARD_INSTALL, newer than the headers */
 
 enum taste {
 	TASTE_MIXED,
@@ -335,7 +336,7 @@ static void gen_madvise(struct gen *g, const struct maps *maps, struct op *op)
 					   MADV_DOFORK,		MADV_FREE,     MADV_WIPEONFORK,
 					   MADV_KEEPONFORK,	MADV_DONTDUMP, MADV_DODUMP,
 					   MADV_NOHUGEPAGE,	MADV_REMOVE,   MADV_POPULATE_READ,
-					   MADV_POPULATE_WRITE, 102,	       103 };
+					   MADV_POPULATE_WRITE, GUARD_INSTALL, 103 };
 	static const uint64_t odd[] = { MADV_NORMAL,
 					MADV_RANDOM,
 					MADV_SEQUENTIAL,
@@ -355,8 +356,9 @@ static void gen_madvise(struct gen *g, const struct maps *maps, struct op *op)
 	op->a[0] = some_addr(g, maps);
 	op->a[1] = some_len(g, maps, op->a[0]);
 	op->a[2] = once_in(g, 4) ? PICK(g, odd) : PICK(g, common);
-	if (op->a[1] > SMALL && (op->a[2] == MADV_POPULATE_READ ||
-				 op->a[2] == MADV_POPULATE_WRITE || op->a[2] == MADV_WILLNEED)) {
+	if (op->a[1] > SMALL &&
+	    (op->a[2] == MADV_POPULATE_READ || op->a[2] == MADV_POPULATE_WRITE ||
+	     op->a[2] == MADV_WILLNEED || op->a[2] == GUARD_INSTALL)) {
 		op->a[1] = g->page * (1 + below(g, 8));
 	}
 	if (g->contents && op->a[2] == MADV_FREE) {
@@ -602,10 +604,83 @@ static void draw(struct gen *g, const struct maps *maps, struct op *op)
 	op->a[1] = some_len(g, maps, op->a[0]);
 }
 
+/* ---- larger pages ---- */
+
+static uint64_t round_len(uint64_t len, uint64_t page)
+{
+	uint64_t up = (len + page - 1) & -page;
+
+	return up < len ? len & -page : up;
+}
+
+/* An address or offset that no page size accepts stays: it is to be refused. */
+static uint64_t round_strict(uint64_t v, uint64_t page)
+{
+	return v & 0xfff ? v : v & -page;
+}
+
+void gen_round(struct op *op, uint64_t page)
+{
+	uint64_t *a = op->a;
+
+	if (page == 4096) {
+		return;
+	}
+	switch (op->kind) {
+	case OP_TOUCH:
+		/* The first 4 KiB of a page: growth ends there, and so does a file. */
+		a[0] &= -page | 0xfff;
+		return;
+	case OP_BRK:
+		a[0] &= -page;
+		return;
+	case OP_LIMIT:
+		a[1] = a[1] == ~0ul ? a[1] : round_len(a[1], page);
+		return;
+	case OP_FORK:
+	case OP_MLOCKALL:
+	case OP_MUNLOCKALL:
+		return;
+	case OP_MMAP:
+		a[0] = a[3] & MAP_FIXED ? round_strict(a[0], page) : a[0] & -page;
+		a[5] = round_strict(a[5], page);
+		break;
+	case OP_MLOCK:
+	case OP_MLOCK2:
+	case OP_MUNLOCK:
+		a[0] &= -page;
+		break;
+	case OP_MREMAP:
+		a[0] = round_strict(a[0], page);
+		a[2] = round_len(a[2], page);
+		a[4] &= -page;
+		break;
+	default:
+		a[0] = round_strict(a[0], page);
+	}
+	a[1] = round_len(a[1], page);
+}
+
+static bool reaches_code(uint64_t addr, uint64_t len, uint64_t page)
+{
+	return addr < GUEST_CODE + page && addr + len > GUEST_CODE && addr + len >= addr;
+}
+
+/* The child's code is one page of 4 KiB, the engine's is one page of the guest. */
+static bool meets_code(const struct op *op, uint64_t page)
+{
+	if (page == 4096 || op->kind == OP_LIMIT || op->kind == OP_TOUCH) {
+		return false;
+	}
+	return reaches_code(op->a[0], op->a[1], page) ||
+	       (op->kind == OP_MREMAP && reaches_code(op->a[4], op->a[2], page));
+}
+
 void gen_next(struct gen *g, const struct maps *maps, struct op *op)
 {
 	g->step++;
 	do {
 		draw(g, maps, op);
-	} while (reaches_ours(op) || (g->contents && leaves_window(op)));
+		gen_round(op, g->page);
+	} while (reaches_ours(op) || meets_code(op, g->page) || (g->contents && leaves_window(op)));
 }

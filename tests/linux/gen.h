@@ -25,4 +25,10 @@ struct gen {
 void gen_start(struct gen *g, uint64_t seed, uint64_t mmap_base, uint64_t page, bool contents);
 void gen_next(struct gen *g, const struct maps *maps, struct op *op);
 
+/*
+ * Make the arguments such that a kernel with 4 KiB pages answers as one with larger ones would:
+ * what is rounded to pages must be a multiple of the guest's. No change with 4 KiB.
+ */
+void gen_round(struct op *op, uint64_t page);
+
 #endif

@@ -18,11 +18,13 @@
 #define GUEST_CODE	0x10000000ul /* the program's only kept segment; see guest.ld */
 #define GUEST_CODE_SIZE 0x1000ul
 #define GUEST_NR_MSEAL	462		 /* newer than the headers */
-#define GUEST_BRK	0x10101000ul	 /* where the kernel starts its heap; see guest.ld */
+#define GUEST_BRK	0x10100000ul	 /* where the kernel starts its heap; see guest.ld */
 #define GUEST_AREA	0x7ffffc000000ul /* above mmap_base, so placement never meets it */
 #define GUEST_TASK	0x7ffffffff000ul
 #define GUEST_AREA_FD	190
 #define GUEST_MAPS_FD	191
+
+#define GUEST_PAGE_MOST 65536u /* heap and area are aligned to it */
 
 #define GUEST_STACK (32u << 10)
 #define GUEST_QUEUE 64u
@@ -75,7 +77,11 @@ struct guest_area {
 	struct guest_peek peek[GUEST_PEEKS];
 	unsigned char stack[GUEST_STACK] __attribute__((aligned(4096)));
 	char text[GUEST_TEXT] __attribute__((aligned(4096)));
-	unsigned char vec[GUEST_VEC]; /* mincore's answer; last, so that too long a one is EFAULT */
+	/*
+	 * mincore's answer; last, so that too long a one is EFAULT. Aligned as the largest guest
+	 * page, so that the area begins and ends on one.
+	 */
+	unsigned char vec[GUEST_VEC] __attribute__((aligned(GUEST_PAGE_MOST)));
 };
 
 #define GUEST_AREA_SIZE ((sizeof(struct guest_area) + 4095) & ~4095ul)

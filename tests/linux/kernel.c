@@ -37,6 +37,7 @@ struct kernel {
 	int area_fd;
 	struct guest_area *area;
 	pid_t pid;
+	uint64_t page;	       /* of the guest we stand for */
 	uint64_t room;	       /* RLIMIT_STACK at exec */
 	struct rlimit memlock; /* every child starts with that, whatever ours became */
 };
@@ -313,9 +314,8 @@ static int discover_base(struct kernel *k)
 	return kernel_run(&k->side, &probe, 1, &a, NULL);
 }
 
-static int kernel_reset(struct side *side)
+static int start_child(struct kernel *k)
 {
-	struct kernel *k = (struct kernel *)side;
 	pid_t pid;
 
 	end_child(k);
@@ -331,8 +331,26 @@ static int kernel_reset(struct side *side)
 	}
 	k->pid = pid;
 	k->area->pid = pid;
-	if (await_turn(k) != 0 || discover_base(k) != 0) {
+	return await_turn(k) == 0 && discover_base(k) == 0 ? 0 : -1;
+}
+
+static int kernel_reset(struct side *side)
+{
+	struct kernel *k = (struct kernel *)side;
+
+	if (start_child(k) != 0) {
 		return -1;
+	}
+	if (side->mmap_base % k->page != 0) {
+		/* A little more room moves it down to a multiple. */
+		k->room += side->mmap_base % k->page;
+		if (start_child(k) != 0) {
+			return -1;
+		}
+		if (side->mmap_base % k->page != 0) {
+			errno = EINVAL;
+			return fail(k, "mmap_base at a multiple of the page size");
+		}
 	}
 	if (!k->area->sealed) {
 		errno = ENOSYS;
@@ -372,7 +390,8 @@ static int copy_program(const char *path)
 	return fchmod(to, 0755) == 0 ? to : -1;
 }
 
-struct side *kernel_side(const char *program, int base, uint64_t room, char *why, size_t size)
+struct side *kernel_side(const char *program, int base, uint64_t room, uint64_t page, char *why,
+			 size_t size)
 {
 	struct kernel *k = calloc(1, sizeof(*k));
 
@@ -385,12 +404,13 @@ struct side *kernel_side(const char *program, int base, uint64_t room, char *why
 				 .peek = kernel_peek,
 				 .close = kernel_close };
 	k->room = room;
+	k->page = page;
 	getrlimit(RLIMIT_MEMLOCK, &k->memlock);
 	if (room == ROOM_WIDE) {
 		k->memlock.rlim_cur =
 			k->memlock.rlim_max < LOCK_WIDE ? k->memlock.rlim_max : LOCK_WIDE;
 	}
-	if (fileset_open(&k->files, base, why, size) != 0) {
+	if (fileset_open(&k->files, base, page, why, size) != 0) {
 		free(k);
 		return NULL;
 	}

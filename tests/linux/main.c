@@ -274,14 +274,21 @@ static bool kernel_fits(void)
 static bool open_sides(struct diff *d, char *why, size_t size)
 {
 	bool host = strcmp(opt.lead, "host") == 0;
+	uint64_t room = host ? ROOM_WIDE : opt.page > 4096 ? ROOM_PAGES : ROOM_USUAL;
 
+	if (host && opt.page > 4096) {
+		snprintf(why, size,
+			 "with the host backend regions grow by the host's own pages: "
+			 "only --page-size 4096 can be compared");
+		return false;
+	}
 	d->contents = opt.contents || host;
-	d->follow = kernel_side(opt.guest, KERNEL_BASE, host ? ROOM_WIDE : ROOM_USUAL, why, size);
+	d->follow = kernel_side(opt.guest, KERNEL_BASE, room, opt.page, why, size);
 	if (d->follow == NULL) {
 		return false;
 	}
 	if (strcmp(opt.lead, "kernel") == 0) {
-		d->lead = kernel_side(opt.guest, OTHER_BASE, ROOM_USUAL, why, size);
+		d->lead = kernel_side(opt.guest, OTHER_BASE, room, opt.page, why, size);
 	} else if (host || strcmp(opt.lead, "record") == 0) {
 		d->lead = engine_side(host ? ENGINE_HOST : ENGINE_RECORD, d->follow, OTHER_BASE,
 				      opt.page, why, size);

@@ -41,11 +41,12 @@ const struct map_line *maps_find(const struct maps *m, uint64_t addr);
 /* One set for each side, at fixed descriptors from `base`, so that contents never mix. */
 struct fileset {
 	int base;
+	uint64_t page; /* every file ends in, or after, the last 4 KiB of one of these */
 	uint64_t ino[FILE_ROLES], dev[FILE_ROLES];
 	unsigned long disk_type; /* statfs(2)'s type of the disk files */
 };
 
-int fileset_open(struct fileset *fs, int base, char *why, size_t size);
+int fileset_open(struct fileset *fs, int base, uint64_t page, char *why, size_t size);
 void fileset_close(struct fileset *fs);
 int fileset_fd(const struct fileset *fs, uint64_t role);
 /* Contents as they were at the start. */
@@ -74,6 +75,7 @@ struct side {
 };
 
 #define ROOM_USUAL (8ul << 20)	    /* mmap_base as any process has it */
+#define ROOM_PAGES (256ul << 20)    /* with larger pages: it can be moved to a multiple of them */
 #define WINDOW_END 0x550000000000ul /* with the host backend the guest lies below, we above */
 #define LOCK_WIDE  (256ul << 20)    /* RLIMIT_MEMLOCK then: the host locks without a limit */
 #define ROOM_WIDE \
@@ -81,9 +83,10 @@ struct side {
 
 /*
  * The kernel: `program` is the path of the bare child, `base` where the side's descriptors are,
- * `room` how much is left free above mmap_base.
+ * `room` how much is left free above mmap_base, which is made a multiple of `page`.
  */
-struct side *kernel_side(const char *program, int base, uint64_t room, char *why, size_t size);
+struct side *kernel_side(const char *program, int base, uint64_t room, uint64_t page, char *why,
+			 size_t size);
 
 /*
  * The engine, with the recording backend or with the host backend over a window of this process.
