@@ -327,6 +327,9 @@ static void perform(struct engine *e, const struct op *op, struct answer *a)
 		return;
 	case OP_MINCORE:
 		a->ret = mincore_guest(e, op);
+		for (uint64_t i = 0; a->ret == 0 && i < 64 && i * e->page < v[1]; i++) {
+			a->addr |= (uint64_t)(e->vec[i] & 1) << i;
+		}
 		return;
 	case OP_MLOCK:
 		a->ret = vms_mlock(mm, v[0], v[1]);
@@ -491,6 +494,9 @@ static int engine_run(struct side *side, const struct op *op, size_t n, struct a
 		}
 		if (maps != NULL && read_maps(e, &maps[i]) != 0) {
 			return -1;
+		}
+		if (maps != NULL && op[i].kind == OP_MINCORE) {
+			answer[i].addr &= maps_anon(&maps[i], op[i].a[0]);
 		}
 	}
 	return 0;

@@ -205,6 +205,9 @@ static void perform(struct guest_op *op)
 		return;
 	case __NR_mincore:
 		op->ret = sys3(__NR_mincore, op->a[0], op->a[1], area->vec);
+		for (uint64_t i = 0; op->ret == 0 && i < 64 && i * 4096 < op->a[1]; i++) {
+			op->addr |= (uint64_t)(area->vec[i] & 1) << i;
+		}
 		return;
 	case __NR_mlockall:
 		op->ret = sys3(__NR_mlockall, op->a[0], 0, 0);

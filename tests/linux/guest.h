@@ -50,7 +50,7 @@ struct guest_op {
 	/* the answer */
 	int64_t ret;
 	uint32_t sig, code; /* of a touch: signal (0: none) and si_code */
-	uint64_t addr;	    /* of a touch: si_addr */
+	uint64_t addr;	    /* of a touch: si_addr; of mincore: bit i is page i's, for 64 pages */
 	uint32_t text, text_len;
 };
 

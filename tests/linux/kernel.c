@@ -272,6 +272,10 @@ static int kernel_run(struct side *side, const struct op *op, size_t n, struct a
 			} else if (maps_again(k, &maps[i]) != 0) {
 				return -1;
 			}
+			if (op[i].kind == OP_MINCORE) {
+				/* What the page cache holds of files is not determined. */
+				answer[i].addr &= maps_anon(&maps[i], op[i].a[0]);
+			}
 		}
 		op += done;
 		answer += done;

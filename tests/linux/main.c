@@ -253,7 +253,8 @@ static bool parse(int argc, char **argv)
 			return false;
 		}
 	}
-	return opt.page >= 4096 && (opt.page & (opt.page - 1)) == 0 && opt.steps > 0;
+	return opt.page >= 4096 && opt.page <= GUEST_PAGE_MOST &&
+	       (opt.page & (opt.page - 1)) == 0 && opt.steps > 0;
 }
 
 /* The engine answers as Linux 6.18 does; an older kernel is another oracle. */

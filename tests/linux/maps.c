@@ -72,6 +72,20 @@ const struct map_line *maps_find(const struct maps *m, uint64_t addr)
 	return NULL;
 }
 
+uint64_t maps_anon(const struct maps *m, uint64_t addr)
+{
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < 64; i++) {
+		const struct map_line *l = maps_find(m, addr + i * 4096ul);
+
+		if (l != NULL && l->shows < SHOWS_OTHER) {
+			bits |= 1ul << i;
+		}
+	}
+	return bits;
+}
+
 static void print_shows(FILE *f, uint16_t shows)
 {
 	static const char *const file[FILE_ROLES] = { "rw",   "rw",    "rw",	"rw",	  "rw",

@@ -482,6 +482,8 @@ void answer_format(const struct op *op, const struct answer *a, char *buf, size_
 		const char *name = strerrorname_np((int)-a->ret);
 
 		snprintf(buf, size, "-%s", name ? name : "?");
+	} else if (op->kind == OP_MINCORE) {
+		snprintf(buf, size, "%lx, resident %lx", (uint64_t)a->ret, a->addr);
 	} else {
 		snprintf(buf, size, "%lx", (uint64_t)a->ret);
 	}

@@ -76,8 +76,8 @@ struct op {
 struct answer {
 	int64_t ret;
 	uint32_t sig, code; /* of a touch */
-	uint64_t addr;
-	bool invalid; /* afterwards the side's own check found it damaged: its why */
+	uint64_t addr;	    /* of a touch; of mincore with contents: which pages are there */
+	bool invalid;	    /* afterwards the side's own check found it damaged: its why */
 };
 
 /* A list of operations that owns its memory. */

@@ -36,6 +36,9 @@ void maps_print(FILE *f, const struct maps *m, const struct maps *other, uint64_
 /* The line that holds addr, or NULL. */
 const struct map_line *maps_find(const struct maps *m, uint64_t addr);
 
+/* Which of the first 64 pages of 4 KiB from addr on are anonymous memory; bit i is page i's. */
+uint64_t maps_anon(const struct maps *m, uint64_t addr);
+
 /* ---- files ---- */
 
 /* One set for each side, at fixed descriptors from `base`, so that contents never mix. */
