@@ -331,7 +331,6 @@ static int64_t move(struct mremap_call *c, uint64_t to)
 {
 	struct vms_mm *mm = c->mm;
 	uint64_t keep = min_u64(c->old_len, c->new_len);
-	uint32_t hole = 0;
 	struct map moved = c->vma;
 	struct edit e;
 	int err;
@@ -347,13 +346,10 @@ static int64_t move(struct mremap_call *c, uint64_t to)
 	if (err)
 		return err;
 	edit_init(&e, &mm->space);
-	/* Into a hole of ours the host shall not replace what we do not know. */
-	if (!mm_any_mapped(mm, to, moved.last))
-		hole = BACKEND_NOREPLACE;
 	err = move_edit(c, &e, &moved);
 	if (!err)
 		err = backend_move(mm->space.mmu, c->addr, c->old_len, to, c->new_len,
-				   (uint32_t)(c->flags & MREMAP_DONTUNMAP) | hole);
+				   (uint32_t)(c->flags & MREMAP_DONTUNMAP));
 	if (!err) {
 		edit_commit(&e);
 		guards_clear(&mm->guards, to, moved.last);
