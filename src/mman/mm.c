@@ -121,12 +121,27 @@ void vms_mm_destroy(struct vms_mm *mm)
 	w->free(w, mm, sizeof(*mm));
 }
 
+/* Enter what the host has already. 0 or -ENOMEM. */
+static int note_mapping(struct vms_mm *mm, const struct map *m) REQUIRES(mm->space.lock)
+{
+	struct edit e;
+	int err;
+
+	edit_init(&e, &mm->space);
+	err = edit_map(&e, m);
+	if (!err)
+		err = edit_prepare(&e);
+	if (!err)
+		edit_commit(&e);
+	edit_abort(&e);
+	return err;
+}
+
 int vms_mm_foreign(struct vms_mm *mm, uint64_t addr, uint64_t len, unsigned prot, unsigned flags,
 		   const char *name)
 {
 	struct map m = { .start = addr, .prot = (uint8_t)prot, .ceiling = MM_PROT_ALL,
 			 .flags = MM_SPECIAL };
-	struct edit e;
 	int err;
 
 	if (!is_aligned(addr | len, mm_page(mm)) || !range_last(addr, len, &m.last) ||
@@ -152,15 +167,9 @@ int vms_mm_foreign(struct vms_mm *mm, uint64_t addr, uint64_t len, unsigned prot
 			   (unsigned long)m.start, (unsigned long)m.last + 1,
 			   (unsigned long)old.start, (unsigned long)old.last + 1);
 	} else {
-		edit_init(&e, &mm->space);
-		err = edit_map(&e, &m);
-		if (!err)
-			err = edit_prepare(&e);
-		if (!err)
-			edit_commit(&e);
-		else
+		err = note_mapping(mm, &m);
+		if (err)
 			fail(err, "mm_foreign: no memory");
-		edit_abort(&e);
 	}
 	mm_unlock(mm);
 	object_unref(m.obj);
@@ -274,7 +283,6 @@ static int catch_up_one(struct vms_mm *mm, uint64_t last) REQUIRES(mm->space.loc
 {
 	struct map m, below;
 	uint64_t start, floor = 0;
-	struct edit e;
 	int err;
 
 	if (!space_find(&mm->space, last, &m) || !(m.flags & MM_GROWSDOWN))
@@ -286,13 +294,7 @@ static int catch_up_one(struct vms_mm *mm, uint64_t last) REQUIRES(mm->space.loc
 		return 0;
 	m.off -= m.start - start;
 	m.start = start;
-	edit_init(&e, &mm->space);
-	err = edit_map(&e, &m);
-	if (!err)
-		err = edit_prepare(&e);
-	if (!err)
-		edit_commit(&e);
-	edit_abort(&e);
+	err = note_mapping(mm, &m);
 	mm->growing_bytes = mm->space.counts.bytes[MM_CLASS_STACK];
 	return err;
 }

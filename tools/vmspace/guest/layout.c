@@ -144,18 +144,26 @@ static void leave_libc(void)
 		     RSEQ_SIGNATURE);
 }
 
+/* From the lowest to the highest of its parts; false: there is none. */
+static bool vdso_bounds(uint64_t *low, uint64_t *high)
+{
+	*low = UINT64_MAX;
+	*high = 0;
+	for (int i = 0; i < nparts; i++) {
+		if (parts[i].start < *low)
+			*low = parts[i].start;
+		if (parts[i].end > *high)
+			*high = parts[i].end;
+	}
+	return nparts != 0;
+}
+
 /* Out of the guest's range at once, so that nothing is placed over the vdso meanwhile. */
 static int park_vdso(void)
 {
-	uint64_t low = UINT64_MAX, high = 0, to = VDSO_PARK;
+	uint64_t low, high, to = VDSO_PARK;
 
-	for (int i = 0; i < nparts; i++) {
-		if (parts[i].start < low)
-			low = parts[i].start;
-		if (parts[i].end > high)
-			high = parts[i].end;
-	}
-	if (nparts == 0)
+	if (!vdso_bounds(&low, &high))
 		return 0;
 	if (low < to + (high - low) && to < high)
 		to += high - low + (UINT64_C(1) << 30);
@@ -205,16 +213,10 @@ uint64_t layout_random(uint64_t below)
 
 int layout_vdso(uint64_t *vdso)
 {
-	uint64_t low = UINT64_MAX, high = 0;
+	uint64_t low, high;
 
 	*vdso = 0;
-	for (int i = 0; i < nparts; i++) {
-		if (parts[i].start < low)
-			low = parts[i].start;
-		if (parts[i].end > high)
-			high = parts[i].end;
-	}
-	if (nparts == 0)
+	if (!vdso_bounds(&low, &high))
 		return 0;
 	/* The parts stay as they are to each other: the code reaches its data relative to itself.
 	 */
