@@ -50,7 +50,6 @@ enum vms_mm_resource {
 #define VMS_MM_CAP_IPC_LOCK 0x02u /* the guest may lock beyond its limit */
 #define VMS_MM_CAP_RAWIO    0x04u /* the guest may map below min_addr */
 #define VMS_MM_OVERCOMMIT   0x08u /* vm.overcommit_memory is 1: never refuse by size */
-#define VMS_MM_CAP_ADMIN    0x10u /* the guest may poison pages (HWPOISON is still refused) */
 
 #define VMS_MM_KEEP_NO_FD   0x20u /* see below */
 

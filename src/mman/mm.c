@@ -43,7 +43,7 @@ uint32_t mm_classes(const struct map *m)
 static int policy_check(const struct vms_mm_policy *pol)
 {
 	const uint32_t known = VMS_MM_BOTTOM_UP | VMS_MM_CAP_IPC_LOCK | VMS_MM_CAP_RAWIO |
-			       VMS_MM_OVERCOMMIT | VMS_MM_CAP_ADMIN | VMS_MM_KEEP_NO_FD;
+			       VMS_MM_OVERCOMMIT | VMS_MM_KEEP_NO_FD;
 	uint64_t p;
 
 	if (pol == NULL || pol->size != sizeof(*pol))

@@ -149,7 +149,5 @@ int vms_mm_policy_host(struct vms_mm_policy *pol)
 		pol->flags |= VMS_MM_CAP_IPC_LOCK;
 	if (have_capability(CAP_SYS_RAWIO))
 		pol->flags |= VMS_MM_CAP_RAWIO;
-	if (have_capability(CAP_SYS_ADMIN))
-		pol->flags |= VMS_MM_CAP_ADMIN;
 	return 0;
 }

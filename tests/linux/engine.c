@@ -91,7 +91,7 @@ static void fill_policy(struct engine *e, struct vms_mm_policy *p)
 		limit_growth(8ul << 20);
 	}
 	vms_mm_policy_host(p);
-	p->flags &= ~(VMS_MM_CAP_IPC_LOCK | VMS_MM_CAP_RAWIO | VMS_MM_CAP_ADMIN);
+	p->flags &= ~(VMS_MM_CAP_IPC_LOCK | VMS_MM_CAP_RAWIO);
 	p->page_size = e->page;
 	p->task_size = GUEST_TASK & -e->page;
 	p->min_addr = (p->min_addr + e->page - 1) & -e->page;
