@@ -158,6 +158,22 @@ static bool vdso_bounds(uint64_t *low, uint64_t *high)
 	return nparts != 0;
 }
 
+/* All parts, as they are to each other, so that the lowest comes from `low` to `to`. */
+static int vdso_move(uint64_t low, uint64_t to)
+{
+	for (int i = 0; i < nparts; i++) {
+		uint64_t len = parts[i].end - parts[i].start, at = to + (parts[i].start - low);
+		int64_t ret = raw5(SYS_mremap, parts[i].start, len, len,
+				   MREMAP_MAYMOVE | MREMAP_FIXED, at);
+
+		if (ret < 0)
+			return (int)ret;
+		parts[i].start = at;
+		parts[i].end = at + len;
+	}
+	return 0;
+}
+
 /* Out of the guest's range at once, so that nothing is placed over the vdso meanwhile. */
 static int park_vdso(void)
 {
@@ -167,16 +183,7 @@ static int park_vdso(void)
 		return 0;
 	if (low < to + (high - low) && to < high)
 		to += high - low + (UINT64_C(1) << 30);
-	for (int i = 0; i < nparts; i++) {
-		uint64_t len = parts[i].end - parts[i].start, at = to + (parts[i].start - low);
-		int64_t ret = raw5(SYS_mremap, parts[i].start, len, len,
-				   MREMAP_MAYMOVE | MREMAP_FIXED, at);
-		if (ret < 0)
-			return (int)ret;
-		parts[i].start = at;
-		parts[i].end = at + len;
-	}
-	return 0;
+	return vdso_move(low, to);
 }
 
 int layout_start(const char **reason)
@@ -231,16 +238,13 @@ int layout_vdso(uint64_t *vdso)
 	layout_vdso_start = (uint64_t)to;
 	layout_vdso_end = (uint64_t)to + whole;
 
-	for (int i = 0; i < nparts; i++) {
-		uint64_t len = parts[i].end - parts[i].start;
-		uint64_t at = (uint64_t)to + (parts[i].start - low);
-		int64_t ret = raw5(SYS_mremap, parts[i].start, len, len,
-				   MREMAP_MAYMOVE | MREMAP_FIXED, at);
+	int err = vdso_move(low, (uint64_t)to);
 
-		if (ret < 0)
-			return (int)ret;
-		parts[i].start = at;
-		parts[i].end = at + len;
+	if (err != 0)
+		return err;
+	for (int i = 0; i < nparts; i++) {
+		uint64_t at = parts[i].start, len = parts[i].end - at;
+
 		fits = fits && ((at | len) & (guest.opts.page_size - 1)) == 0;
 		if (strcmp(parts[i].name, "[vdso]") == 0)
 			*vdso = at;
