@@ -83,5 +83,10 @@ passed=$(count 'OK|EXPECTEDFAIL')
 skipped=$(count 'SKIP')
 failed=$(count 'FAIL|TIMEOUT|ERROR|UNEXPECTEDPASS|INTERRUPT')
 failed=$((failed + failed_builds))
+if [ "$failed" != 0 ]; then
+	stage "what failed"
+	# shellcheck disable=SC2086
+	cat $logs 2>/dev/null | python3 scripts/failed.py
+fi
 printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]
