@@ -49,6 +49,12 @@ static bool answers_equal(const struct diff *d, const struct op *op, const struc
 	return a->sig == b->sig && a->code == b->code && a->invalid == b->invalid;
 }
 
+static bool counters_equal(const struct counters *a, const struct counters *b)
+{
+	return a->total == b->total && a->locked == b->locked && a->data == b->data &&
+	       a->stack == b->stack;
+}
+
 /* Compare what both did; 1 and *x at the first difference. */
 static int compare(struct diff *d, const struct batch *b, size_t first, struct difference *x)
 {
@@ -59,6 +65,8 @@ static int compare(struct diff *d, const struct batch *b, size_t first, struct d
 			what = "answer";
 		} else if (!maps_equal(&b->maps[0][i], &b->maps[1][i])) {
 			what = "maps";
+		} else if (!counters_equal(&b->answer[0][i].counters, &b->answer[1][i].counters)) {
+			what = "counters";
 		}
 		if (what != NULL) {
 			x->step = first + i;
@@ -316,10 +324,14 @@ void difference_print(FILE *f, const struct diff *d, const struct script *s,
 			fprintf(f, "# %s: page %lx holds %lx, signal %u code %u\n", side[k]->name,
 				x->addr, x->peek[k].value, x->peek[k].sig, x->peek[k].code);
 		} else {
+			const struct counters *n = &x->answer[k].counters;
+
 			answer_format(&s->op[x->step], &x->answer[k], line, sizeof(line));
 			fprintf(f, "# %s: %s%s%s\n", side[k]->name, line,
 				x->answer[k].invalid ? ", and is damaged: " : "",
 				x->answer[k].invalid ? side[k]->why : "");
+			fprintf(f, "#   total %lx, locked %lx, data %lx, stack %lx\n", n->total,
+				n->locked, n->data, n->stack);
 		}
 	}
 	for (int k = 0; k < 2; k++) {

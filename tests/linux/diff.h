@@ -20,7 +20,7 @@ struct diff {
 /* The first difference of a run. */
 struct difference {
 	size_t step;		 /* index of the operation */
-	const char *what;	 /* "answer", "maps" or "contents" */
+	const char *what;	 /* "answer", "maps", "counters" or "contents" */
 	struct answer answer[2]; /* of lead, of follow */
 	struct maps maps[2];
 	uint64_t addr; /* of contents */

@@ -403,6 +403,22 @@ static int read_maps(struct engine *e, struct maps *maps)
 	return err == -ENOENT ? 0 : fail(e, "maps");
 }
 
+/* Of the guest's own regions alone. */
+static int read_counters(struct engine *e, struct counters *c)
+{
+	struct vms_mm_info info = { .size = sizeof(info) };
+
+	if (vms_mm_info(e->mm, &info) != 0) {
+		return fail(e, "counters");
+	}
+	*c = (struct counters){ info.total - e->page - GUEST_AREA_SIZE, info.locked, info.data,
+				info.stack };
+	if (e->side.wrong != NULL && strcmp(e->side.wrong, "data") == 0) {
+		c->data += c->stack;
+	}
+	return 0;
+}
+
 /* ---- truth and host must be equal ---- */
 
 /* Add a range; one that continues the last with equal rights is part of it. */
@@ -492,7 +508,8 @@ static int engine_run(struct side *side, const struct op *op, size_t n, struct a
 			answer[i].invalid = e->damaged = true;
 			continue;
 		}
-		if (maps != NULL && read_maps(e, &maps[i]) != 0) {
+		if (maps != NULL && (read_maps(e, &maps[i]) != 0 ||
+				     read_counters(e, &answer[i].counters) != 0)) {
 			return -1;
 		}
 		if (maps != NULL && op[i].kind == OP_MINCORE) {

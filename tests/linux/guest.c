@@ -126,21 +126,26 @@ static unsigned touch(uint64_t addr, uint64_t access, uint64_t byte)
 	return value;
 }
 
-/* The open maps file shows one address space for ever: after a fork the child needs its own. */
-static void open_maps(void)
+static void open_as(const char *path, int wanted)
 {
-	static const char path[] = "/proc/self/maps";
 	long fd = sys3(__NR_open, path, 0, 0);
 
 	if (fd < 0) {
 		stop(__LINE__);
 	}
-	if (fd != GUEST_MAPS_FD) {
-		if (sys3(__NR_dup2, fd, GUEST_MAPS_FD, 0) < 0) {
+	if (fd != wanted) {
+		if (sys3(__NR_dup2, fd, wanted, 0) < 0) {
 			stop(__LINE__);
 		}
 		sys3(__NR_close, fd, 0, 0);
 	}
+}
+
+/* The open files show one address space for ever: after a fork the child needs its own. */
+static void open_own(void)
+{
+	open_as("/proc/self/maps", GUEST_MAPS_FD);
+	open_as("/proc/self/status", GUEST_STATUS_FD);
 	AREA->pid = (int32_t)sys3(__NR_getpid, 0, 0, 0);
 }
 
@@ -159,7 +164,7 @@ static long do_fork(uint64_t parent_goes_on)
 	if (pid > 0) {
 		sys6(__NR_wait4, (unsigned long)pid, 0, 0, 0, 0, 0);
 	} else {
-		open_maps();
+		open_own();
 	}
 	return 0;
 }
@@ -227,8 +232,8 @@ static void perform(struct guest_op *op)
 	}
 }
 
-/* Append the maps to the text; the size, or 0 when it did not fit. */
-static uint32_t read_maps(uint32_t at)
+/* Append a file of /proc to the text; the size, or 0 when it did not fit. */
+static uint32_t read_all(int fd, uint32_t at)
 {
 	uint32_t len = 0;
 
@@ -239,8 +244,8 @@ static uint32_t read_maps(uint32_t at)
 		if (room == 0) {
 			return 0;
 		}
-		n = sys6(__NR_pread64, GUEST_MAPS_FD, (unsigned long)(AREA->text + at + len), room,
-			 len, 0, 0);
+		n = sys6(__NR_pread64, (unsigned long)fd, (unsigned long)(AREA->text + at + len),
+			 room, len, 0, 0);
 		if (n < 0) {
 			stop(__LINE__);
 		}
@@ -280,11 +285,15 @@ __attribute__((used, noreturn)) static void serve(void)
 
 			perform(op);
 			op->text = text;
-			op->text_len = 0;
+			op->text_len = op->status_len = 0;
 			if (op->want_maps) {
-				op->text_len = read_maps(text);
-				text += op->text_len;
-				if (op->text_len == 0) {
+				op->text_len = read_all(GUEST_MAPS_FD, text);
+				op->status = text + op->text_len;
+				op->status_len = op->text_len == 0 ?
+							 0 :
+							 read_all(GUEST_STATUS_FD, op->status);
+				text = op->status + op->status_len;
+				if (op->status_len == 0) {
 					/* Full: the last one is done but its maps must be asked
 					 * again. */
 					i++;
@@ -319,7 +328,7 @@ __attribute__((used)) static uint64_t setup(uint64_t stack)
 	    sys6(__NR_rt_sigaction, 7, (unsigned long)&act, 0, 8, 0, 0) != 0) {
 		stop(__LINE__);
 	}
-	open_maps();
+	open_own();
 	AREA->first_stack = stack;
 	return (uint64_t)AREA->stack + GUEST_STACK;
 }

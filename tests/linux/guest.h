@@ -5,7 +5,8 @@
  * The child is a program without a C library. It owns nothing but its code, at a fixed address,
  * and one shared area, at another. Everything else of its address space belongs to the test.
  * The area holds a queue of operations; the child performs them in order and leaves beside each one
- * the answer of the kernel and, if asked, the text of /proc/self/maps right after it.
+ * the answer of the kernel and, if asked, the text of /proc/self/maps and of /proc/self/status right
+ * after it.
  *
  *   GUEST_CODE                GUEST_BRK                    GUEST_AREA
  *   | code |      ...         | heap ->       ...  mmap_base |  area  |   TASK
@@ -23,6 +24,7 @@
 #define GUEST_TASK	0x7ffffffff000ul
 #define GUEST_AREA_FD	190
 #define GUEST_MAPS_FD	191
+#define GUEST_STATUS_FD 192
 
 #define GUEST_PAGE_MOST 65536u /* heap and area are aligned to it */
 
@@ -51,7 +53,8 @@ struct guest_op {
 	int64_t ret;
 	uint32_t sig, code; /* of a touch: signal (0: none) and si_code */
 	uint64_t addr;	    /* of a touch: si_addr; of mincore: bit i is page i's, for 64 pages */
-	uint32_t text, text_len;
+	uint32_t text, text_len;     /* in text[]: the maps, */
+	uint32_t status, status_len; /* and after them the status */
 };
 
 struct guest_peek {

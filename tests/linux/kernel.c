@@ -193,6 +193,30 @@ static void parse_maps(const struct kernel *k, const char *text, size_t len, str
 	}
 }
 
+/* ---- the counters ---- */
+
+/* The number of KiB on the line that starts with `key`, in bytes. */
+static uint64_t status_bytes(const char *text, const char *key)
+{
+	const char *line = strstr(text, key);
+
+	return line != NULL ? strtoull(line + strlen(key), NULL, 10) << 10 : 0;
+}
+
+/* Of /proc/PID/status, less our own two regions: neither is data, and neither stays locked. */
+static void parse_status(const char *text, size_t len, struct counters *c)
+{
+	char copy[4096];
+
+	len = len < sizeof(copy) - 1 ? len : sizeof(copy) - 1;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	c->total = status_bytes(copy, "\nVmSize:") - GUEST_CODE_SIZE - GUEST_AREA_SIZE;
+	c->locked = status_bytes(copy, "\nVmLck:");
+	c->data = status_bytes(copy, "\nVmData:");
+	c->stack = status_bytes(copy, "\nVmStk:");
+}
+
 /* ---- operations ---- */
 
 static const uint32_t numbers[OP_KINDS] = {
@@ -228,7 +252,7 @@ static void encode(const struct kernel *k, const struct op *op, bool want_maps, 
 
 /* Maps of an operation whose text did not fit: nothing happened since, so ask by an op without
  * effect. */
-static int maps_again(struct kernel *k, struct maps *maps)
+static int maps_again(struct kernel *k, struct maps *maps, struct counters *c)
 {
 	struct op nothing = { .kind = OP_MUNLOCK };
 
@@ -236,11 +260,12 @@ static int maps_again(struct kernel *k, struct maps *maps)
 	if (serve(k, 1) != 0) {
 		return -1;
 	}
-	if (k->area->op[0].text_len == 0) {
+	if (k->area->op[0].status_len == 0) {
 		errno = E2BIG;
 		return fail(k, "the maps are too long for the area");
 	}
 	parse_maps(k, k->area->text, k->area->op[0].text_len, maps);
+	parse_status(k->area->text + k->area->op[0].status, k->area->op[0].status_len, c);
 	return 0;
 }
 
@@ -262,14 +287,18 @@ static int kernel_run(struct side *side, const struct op *op, size_t n, struct a
 		for (uint32_t i = 0; i < done; i++) {
 			const struct guest_op *g = &k->area->op[i];
 
-			answer[i] = (struct answer){ g->ret, g->sig, g->code, g->addr };
+			answer[i] = (struct answer){
+				.ret = g->ret, .sig = g->sig, .code = g->code, .addr = g->addr
+			};
 		}
 		for (uint32_t i = 0; maps != NULL && i < done; i++) {
 			const struct guest_op *g = &k->area->op[i];
 
-			if (g->text_len != 0) {
+			if (g->status_len != 0) {
 				parse_maps(k, k->area->text + g->text, g->text_len, &maps[i]);
-			} else if (maps_again(k, &maps[i]) != 0) {
+				parse_status(k->area->text + g->status, g->status_len,
+					     &answer[i].counters);
+			} else if (maps_again(k, &maps[i], &answer[i].counters) != 0) {
 				return -1;
 			}
 			if (op[i].kind == OP_MINCORE) {

@@ -73,10 +73,16 @@ struct op {
 	uint64_t a[6]; /* raw arguments; a file is its role or FILE_NONE */
 };
 
+/* What Linux counts of an address space, in bytes: VmSize, VmLck, VmData and VmStk. */
+struct counters {
+	uint64_t total, locked, data, stack;
+};
+
 struct answer {
 	int64_t ret;
 	uint32_t sig, code; /* of a touch */
 	uint64_t addr;	    /* of a touch; of mincore with contents: which pages are there */
+	struct counters counters; /* afterwards, less the side's own regions; 0 without maps */
 	bool invalid;	    /* afterwards the side's own check found it damaged: its why */
 };
 

@@ -2,8 +2,8 @@
 /*
  * side.h: one of the two that are compared: the kernel in a bare child, or the engine.
  *
- * Both perform the same operations from the same empty start and report, after each, the answer and
- * all regions. A region is compared by its extent, rights, sharing, offset and what it shows; our
+ * Both perform the same operations from the same empty start and report, after each, the answer, the
+ * counters and all regions. A region is compared by its extent, rights, sharing, offset and what it shows; our
  * own two regions of the bare child (guest.h) and what lies above user space are left out.
  */
 #ifndef TESTS_LINUX_SIDE_H
@@ -72,7 +72,7 @@ struct side {
 	int (*peek)(struct side *side, uint64_t addr, size_t n, struct guest_peek *peek);
 	void (*close)(struct side *side);
 	char why[4096];
-	const char *wrong; /* of an engine: a rule to get wrong on purpose, "gap" or "huge"; NULL */
+	const char *wrong; /* of an engine: a rule to get wrong on purpose: "gap", "huge", "data"; or NULL */
 	uint64_t mmap_base;
 	uint64_t stack_addr; /* the kernel calls a region that holds it [stack] */
 };
