@@ -38,7 +38,7 @@ static bool engine_line(struct source *s, struct run *r)
 {
 	static struct guest_mem_region region;
 
-	if (!guest_mem->next(&s->cursor, &region))
+	if (!guest_mem_next(&s->cursor, &region))
 		return false;
 	r->start = region.start;
 	r->end = region.end;
@@ -130,7 +130,7 @@ void check_maps_agree(void)
 	engine = (struct source){.line = engine_line};
 	if (host.fd < 0)
 		return;
-	if (!guest_mem->valid(&why)) {
+	if (!guest_mem_valid(&why)) {
 		say("check: the engine's structures: %s", why);
 		raw1(SYS_exit_group, STATUS_DIFFERENT);
 	}

@@ -55,7 +55,7 @@ static void report(int sig, const siginfo_t *info, const ucontext_t *uc)
 	say("the program died of %s %sat 0x%llx (%s), instruction at 0x%llx", signal_text(sig),
 	    access, (unsigned long long)addr, code_text(sig, info->si_code),
 	    (unsigned long long)g[REG_RIP]);
-	while (guest_mem->next(&cursor, &here)) {
+	while (guest_mem_next(&cursor, &here)) {
 		if (here.end > addr) {
 			have_here = true;
 			break;
@@ -67,7 +67,7 @@ static void report(int sig, const siginfo_t *info, const ucontext_t *uc)
 		say_region("below:", &below);
 	if (have_here && here.start <= addr) {
 		say_region("there:", &here);
-		have_here = guest_mem->next(&cursor, &here);
+		have_here = guest_mem_next(&cursor, &here);
 	}
 	if (have_here)
 		say_region("above:", &here);

@@ -19,7 +19,7 @@
  *	fdguard.c	our descriptors
  *	procfs.c	/proc/self as the guest should see it
  *	fault.c		a program that dies of a fault
- *	mem.c		memory calls, through the table of mem.h
+ *	mem.c		memory calls, arguments and answers
  *	shm.c		System V shared memory
  *	start.c		from a found program to its first instruction
  *	trace.c report.c	what --trace, --maps and --stats write

@@ -6,7 +6,7 @@
  * be hostile: each sum is checked, and nothing is believed that the file does not hold.
  *
  * Invariants
- *	I1 All guest memory of an image is mapped through guest_mem.
+ *	I1 All guest memory of an image is mapped through mem.h.
  *	I2 After image_check() said 0, each PT_LOAD has filesz <= memsz, lies in the file, and its
  *	   end does not wrap.
  */
@@ -157,8 +157,8 @@ static int load_segment(int fd, const Elf64_Phdr *p, uint64_t base, uint64_t *ma
 	if (p->p_memsz == 0)
 		return 0;
 	if (p->p_filesz != 0) {
-		ret = guest_mem->mmap(from, p->p_filesz + in_page, prot_of(p), how, (uint64_t)fd,
-				      p->p_offset - in_page);
+		ret = guest_mem_mmap(from, p->p_filesz + in_page, prot_of(p), how, (uint64_t)fd,
+				     p->p_offset - in_page);
 		if (ret < 0)
 			return (int)ret;
 		from = (file_end + mask) & ~mask;
@@ -167,8 +167,8 @@ static int load_segment(int fd, const Elf64_Phdr *p, uint64_t base, uint64_t *ma
 			return -EFAULT;
 	}
 	if (mem_end > from) {
-		ret = guest_mem->mmap(from, mem_end - from, prot_of(p), how | MAP_ANONYMOUS, -1ull,
-				      0);
+		ret = guest_mem_mmap(from, mem_end - from, prot_of(p), how | MAP_ANONYMOUS, -1ull,
+				     0);
 		if (ret < 0)
 			return (int)ret;
 	}
@@ -211,11 +211,11 @@ int image_load(int fd, enum image_role role, struct image *img, const char **rea
 		img->base = (img->base & ~(align - 1)) - low;
 	} else if (ehdr.e_type == ET_DYN) {
 		/* Where the guest's kernel would put a mapping of this size. */
-		int64_t at = guest_mem->mmap(0, high - low, PROT_NONE,
-					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1ull, 0);
+		int64_t at = guest_mem_mmap(0, high - low, PROT_NONE,
+					    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1ull, 0);
 		if (at < 0)
 			return no(reason, "there is no room for it", ENOMEM);
-		guest_mem->munmap((uint64_t)at, high - low);
+		guest_mem_munmap((uint64_t)at, high - low);
 		img->base = ((uint64_t)at & ~(align - 1)) - low;
 	}
 	for (int i = 0; i < ehdr.e_phnum; i++) {

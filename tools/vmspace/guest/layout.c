@@ -228,11 +228,11 @@ int layout_vdso(uint64_t *vdso)
 	/* The parts stay as they are to each other: the code reaches its data relative to itself.
 	 */
 	uint64_t mask = guest.opts.page_size - 1, whole = (high - low + mask) & ~mask;
-	int64_t to = guest_mem->mmap(0, whole, PROT_NONE,
-				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1ull, 0);
+	int64_t to = guest_mem_mmap(0, whole, PROT_NONE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1ull, 0);
 	if (to < 0)
 		return (int)to;
-	guest_mem->munmap((uint64_t)to, whole);
+	guest_mem_munmap((uint64_t)to, whole);
 	bool fits = true;
 
 	layout_vdso_start = (uint64_t)to;
@@ -251,10 +251,10 @@ int layout_vdso(uint64_t *vdso)
 	}
 	/* Parts that are no whole pages of the guest's are one to it. */
 	if (!fits)
-		return guest_mem->foreign((uint64_t)to, whole, PROT_READ | PROT_EXEC, "[vdso]");
+		return guest_mem_foreign((uint64_t)to, whole, PROT_READ | PROT_EXEC, "[vdso]");
 	for (int i = 0; i < nparts; i++) {
-		int ret = guest_mem->foreign(parts[i].start, parts[i].end - parts[i].start,
-					     parts[i].prot, parts[i].name);
+		int ret = guest_mem_foreign(parts[i].start, parts[i].end - parts[i].start,
+					    parts[i].prot, parts[i].name);
 		if (ret < 0)
 			return ret;
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * mem.c: from a system call to the table of mem.h.
+ * mem.c: from a system call to the engine (mem.h) and back.
  */
 #include "mem.h"
 
@@ -52,17 +52,17 @@ void sys_mmap(struct call *c)
 		answer(c, "mmap", -EINVAL);
 		return;
 	}
-	answer(c, "mmap", guest_mem->mmap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]));
+	answer(c, "mmap", guest_mem_mmap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]));
 }
 
 void sys_munmap(struct call *c)
 {
-	answer(c, "munmap", guest_mem->munmap(c->a[0], c->a[1]));
+	answer(c, "munmap", guest_mem_munmap(c->a[0], c->a[1]));
 }
 
 void sys_mprotect(struct call *c)
 {
-	answer(c, "mprotect", guest_mem->mprotect(c->a[0], c->a[1], c->a[2]));
+	answer(c, "mprotect", guest_mem_mprotect(c->a[0], c->a[1], c->a[2]));
 }
 
 void sys_pkey_mprotect(struct call *c)
@@ -77,63 +77,63 @@ void sys_pkey_mprotect(struct call *c)
 
 void sys_mremap(struct call *c)
 {
-	answer(c, "mremap", guest_mem->mremap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4]));
+	answer(c, "mremap", guest_mem_mremap(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4]));
 }
 
 void sys_brk(struct call *c)
 {
-	answer(c, "brk", guest_mem->brk(c->a[0]));
+	answer(c, "brk", guest_mem_brk(c->a[0]));
 }
 
 void sys_madvise(struct call *c)
 {
-	answer(c, "madvise", guest_mem->madvise(c->a[0], c->a[1], (int)c->a[2]));
+	answer(c, "madvise", guest_mem_madvise(c->a[0], c->a[1], (int)c->a[2]));
 }
 
 void sys_msync(struct call *c)
 {
-	answer(c, "msync", guest_mem->msync(c->a[0], c->a[1], (int)c->a[2]));
+	answer(c, "msync", guest_mem_msync(c->a[0], c->a[1], (int)c->a[2]));
 }
 
 void sys_mincore(struct call *c)
 {
-	answer(c, "mincore", guest_mem->mincore(c->a[0], c->a[1], c->a[2]));
+	answer(c, "mincore", guest_mem_mincore(c->a[0], c->a[1], c->a[2]));
 }
 
 void sys_mlock(struct call *c)
 {
-	answer(c, "mlock", guest_mem->mlock2(c->a[0], c->a[1], 0));
+	answer(c, "mlock", guest_mem_mlock2(c->a[0], c->a[1], 0));
 }
 
 void sys_mlock2(struct call *c)
 {
-	answer(c, "mlock2", guest_mem->mlock2(c->a[0], c->a[1], (int)c->a[2]));
+	answer(c, "mlock2", guest_mem_mlock2(c->a[0], c->a[1], (int)c->a[2]));
 }
 
 void sys_munlock(struct call *c)
 {
-	answer(c, "munlock", guest_mem->munlock(c->a[0], c->a[1]));
+	answer(c, "munlock", guest_mem_munlock(c->a[0], c->a[1]));
 }
 
 void sys_mlockall(struct call *c)
 {
-	answer(c, "mlockall", guest_mem->mlockall((int)c->a[0]));
+	answer(c, "mlockall", guest_mem_mlockall((int)c->a[0]));
 }
 
 void sys_munlockall(struct call *c)
 {
-	answer(c, "munlockall", guest_mem->munlockall());
+	answer(c, "munlockall", guest_mem_munlockall());
 }
 
 void sys_mseal(struct call *c)
 {
-	answer(c, "mseal", guest_mem->mseal(c->a[0], c->a[1], c->a[2]));
+	answer(c, "mseal", guest_mem_mseal(c->a[0], c->a[1], c->a[2]));
 }
 
 void sys_remap_file_pages(struct call *c)
 {
-	answer(c, "remap_file_pages",
-	       guest_mem->remap_file_pages(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4]));
+	say_once("remap_file_pages is not supported: ENOSYS");
+	answer(c, "remap_file_pages", -ENOSYS);
 }
 
 /* Limits: the kernel decides whether they may be set; the engine then enforces them too. */
@@ -142,7 +142,7 @@ static void set_limit(uint64_t resource, uint64_t ptr)
 	struct rlimit r;
 
 	if (user_read(&r, ptr, sizeof(r)) == 0)
-		guest_mem->set_limit((int)resource, r.rlim_cur, r.rlim_max);
+		guest_mem_set_limit((int)resource, r.rlim_cur, r.rlim_max);
 }
 
 void sys_setrlimit(struct call *c)

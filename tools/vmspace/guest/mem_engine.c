@@ -30,8 +30,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#define SCRATCH	      (GUEST_TASK + (UINT64_C(32) << 30)) /* above the parked vdso, below our stack */
-#define SCRATCH_END   (GUEST_TASK + (UINT64_C(44) << 30))
 #define RESERVE	      128u /* regions of the host's limit that are kept for ourselves */
 #define STACK_RND     (UINT64_C(16) << 30)
 #define STACK_GUARD   256u /* pages */
@@ -117,7 +115,7 @@ static uint64_t place_base(bool bottom_up, uint64_t stack_limit, uint64_t page)
 	return (GUEST_TASK - gap - rnd) & ~(page - 1);
 }
 
-static int engine_start(const struct guest_opts *opts, const char **reason)
+int guest_mem_start(const struct guest_opts *opts, const char **reason)
 {
 	struct vms_mmu_host_params params = {
 		.size = sizeof(params),
@@ -156,45 +154,45 @@ static int engine_start(const struct guest_opts *opts, const char **reason)
 
 /* ---- calls ---- */
 
-static int64_t engine_call_mmap(uint64_t addr, uint64_t len, uint64_t prot, uint64_t flags,
-				uint64_t fd, uint64_t off)
+int64_t guest_mem_mmap(uint64_t addr, uint64_t len, uint64_t prot, uint64_t flags, uint64_t fd,
+		       uint64_t off)
 {
 	return vms_mmap(mm, addr, len, prot, flags, (int)fd, off);
 }
 
-static int64_t engine_munmap(uint64_t addr, uint64_t len)
+int64_t guest_mem_munmap(uint64_t addr, uint64_t len)
 {
 	return vms_munmap(mm, addr, len);
 }
 
-static int64_t engine_mprotect(uint64_t addr, uint64_t len, uint64_t prot)
+int64_t guest_mem_mprotect(uint64_t addr, uint64_t len, uint64_t prot)
 {
 	return vms_mprotect(mm, addr, len, prot);
 }
 
-static int64_t engine_mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, uint64_t flags,
-			     uint64_t new_addr)
+int64_t guest_mem_mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, uint64_t flags,
+			 uint64_t new_addr)
 {
 	return vms_mremap(mm, addr, old_len, new_len, flags, new_addr);
 }
 
-static int64_t engine_brk(uint64_t brk)
+int64_t guest_mem_brk(uint64_t brk)
 {
 	return vms_brk(mm, brk);
 }
 
-static int64_t engine_madvise(uint64_t addr, uint64_t len, int advice)
+int64_t guest_mem_madvise(uint64_t addr, uint64_t len, int advice)
 {
 	return vms_madvise(mm, addr, len, advice);
 }
 
-static int64_t engine_msync(uint64_t addr, uint64_t len, int flags)
+int64_t guest_mem_msync(uint64_t addr, uint64_t len, int flags)
 {
 	return vms_msync(mm, addr, len, flags);
 }
 
 /* In pieces, as far as the vector can be written. */
-static int64_t engine_mincore(uint64_t addr, uint64_t len, uint64_t vec)
+int64_t guest_mem_mincore(uint64_t addr, uint64_t len, uint64_t vec)
 {
 	static unsigned char piece[VEC];
 	uint64_t page = guest.opts.page_size;
@@ -219,54 +217,47 @@ static int64_t engine_mincore(uint64_t addr, uint64_t len, uint64_t vec)
 	return 0;
 }
 
-static int64_t engine_mlock2(uint64_t addr, uint64_t len, int flags)
+int64_t guest_mem_mlock2(uint64_t addr, uint64_t len, int flags)
 {
 	return flags == 0 ? vms_mlock(mm, addr, len) : vms_mlock2(mm, addr, len, flags);
 }
 
-static int64_t engine_munlock(uint64_t addr, uint64_t len)
+int64_t guest_mem_munlock(uint64_t addr, uint64_t len)
 {
 	return vms_munlock(mm, addr, len);
 }
 
-static int64_t engine_mlockall(int flags)
+int64_t guest_mem_mlockall(int flags)
 {
 	return vms_mlockall(mm, flags);
 }
 
-static int64_t engine_munlockall(void)
+int64_t guest_mem_munlockall(void)
 {
 	return vms_munlockall(mm);
 }
 
-static int64_t engine_mseal(uint64_t addr, uint64_t len, uint64_t flags)
+int64_t guest_mem_mseal(uint64_t addr, uint64_t len, uint64_t flags)
 {
 	return vms_mseal(mm, addr, len, flags);
 }
 
-static int64_t engine_remap(uint64_t addr, uint64_t len, uint64_t prot, uint64_t pgoff,
-			    uint64_t flags)
-{
-	say_once("remap_file_pages is not supported: ENOSYS");
-	return -ENOSYS;
-}
-
-static int engine_foreign(uint64_t addr, uint64_t len, unsigned prot, const char *name)
+int guest_mem_foreign(uint64_t addr, uint64_t len, unsigned prot, const char *name)
 {
 	return vms_mm_foreign(mm, addr, len, prot, VMS_MM_FOREIGN_WHOLE, name);
 }
 
-static int engine_set_brk(uint64_t start)
+int guest_mem_set_brk(uint64_t start)
 {
 	return vms_mm_set_brk(mm, start);
 }
 
-static void engine_set_stack(uint64_t addr)
+void guest_mem_set_stack(uint64_t addr)
 {
 	vms_mm_set_stack(mm, addr);
 }
 
-static void engine_set_limit(int resource, uint64_t soft, uint64_t hard)
+void guest_mem_set_limit(int resource, uint64_t soft, uint64_t hard)
 {
 	struct vms_mm_limit l = {soft == RLIM_INFINITY ? VMS_LIMIT_INFINITY : soft,
 				 hard == RLIM_INFINITY ? VMS_LIMIT_INFINITY : hard};
@@ -287,22 +278,22 @@ static void engine_set_limit(int resource, uint64_t soft, uint64_t hard)
 	}
 }
 
-static int engine_fork_begin(void)
+int guest_mem_fork_begin(void)
 {
 	return vms_mm_fork_begin(mm);
 }
 
-static void engine_fork_parent(void)
+void guest_mem_fork_parent(void)
 {
 	vms_mm_fork_parent(mm);
 }
 
-static void engine_fork_child(void)
+void guest_mem_fork_child(void)
 {
 	vms_mm_fork_child(mm);
 }
 
-static bool engine_next(uint64_t *cursor, struct guest_mem_region *r)
+bool guest_mem_next(uint64_t *cursor, struct guest_mem_region *r)
 {
 	static struct vms_mm_region region = {.size = sizeof(region)};
 	uint64_t at = *cursor;
@@ -316,7 +307,7 @@ static bool engine_next(uint64_t *cursor, struct guest_mem_region *r)
 	return true;
 }
 
-static bool engine_valid(const char **why)
+bool guest_mem_valid(const char **why)
 {
 	if (vms_mm_check(mm) == 0)
 		return true;
@@ -324,12 +315,12 @@ static bool engine_valid(const char **why)
 	return false;
 }
 
-static void engine_picture(FILE *out, bool colour)
+void guest_mem_picture(FILE *out, bool colour)
 {
 	picture_draw(out, mm, colour);
 }
 
-static bool engine_stats(char *buf, size_t size)
+bool guest_mem_stats(char *buf, size_t size)
 {
 	struct vms_mm_info i = {.size = sizeof(i)};
 
@@ -343,33 +334,3 @@ static bool engine_stats(char *buf, size_t size)
 		 (unsigned long long)i.splits, (unsigned long long)i.merges);
 	return true;
 }
-
-static const struct guest_mem_ops engine = {
-	.start = engine_start,
-	.mmap = engine_call_mmap,
-	.munmap = engine_munmap,
-	.mprotect = engine_mprotect,
-	.mremap = engine_mremap,
-	.brk = engine_brk,
-	.madvise = engine_madvise,
-	.msync = engine_msync,
-	.mincore = engine_mincore,
-	.mlock2 = engine_mlock2,
-	.munlock = engine_munlock,
-	.mlockall = engine_mlockall,
-	.munlockall = engine_munlockall,
-	.mseal = engine_mseal,
-	.remap_file_pages = engine_remap,
-	.foreign = engine_foreign,
-	.set_brk = engine_set_brk,
-	.set_stack = engine_set_stack,
-	.set_limit = engine_set_limit,
-	.fork_begin = engine_fork_begin,
-	.fork_parent = engine_fork_parent,
-	.fork_child = engine_fork_child,
-	.valid = engine_valid,
-	.picture = engine_picture,
-	.stats = engine_stats,
-	.next = engine_next,
-};
-const struct guest_mem_ops *const guest_mem = &engine;

@@ -52,7 +52,7 @@ static void spawn(struct call *c, uint64_t flags, uint64_t stack)
 	memcpy(r->regs, c->g, sizeof(r->regs));
 	r->child_sp = stack != 0 ? stack : (uint64_t)c->g[REG_RSP];
 	r->proc = guest.proc;
-	int err = r->shared ? 0 : guest_mem->fork_begin();
+	int err = r->shared ? 0 : guest_mem_fork_begin();
 
 	if (err != 0) {
 		depth--;
@@ -79,7 +79,7 @@ void process_parent(struct call *c)
 	if (r->shared)
 		guest.proc = r->proc;
 	else
-		guest_mem->fork_parent();
+		guest_mem_fork_parent();
 }
 
 void process_child(struct call *c)
@@ -95,7 +95,7 @@ void process_child(struct call *c)
 	if (r->shared)
 		return;
 	depth = 0;
-	guest_mem->fork_child();
+	guest_mem_fork_child();
 	guest.opts.child = true;
 	fdguard_drop(FD_ERR);
 	memset(guest.count, 0, sizeof(guest.count));

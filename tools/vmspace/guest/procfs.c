@@ -194,7 +194,7 @@ static int64_t give_maps(int fd)
 
 	if (mem < 0)
 		return mem;
-	while (guest_mem->next(&cursor, &r)) {
+	while (guest_mem_next(&cursor, &r)) {
 		if (quiet_write(mem, r.line, strlen(r.line)) != 0) {
 			raw1(SYS_close, mem);
 			return -ENOMEM;

@@ -42,7 +42,7 @@ static void report_picture(void)
 
 	if (out == NULL)
 		return;
-	guest_mem->picture(out, colourful());
+	guest_mem_picture(out, colourful());
 	if (fclose(out) == 0)
 		say_text(text, len);
 	free(text);
@@ -54,7 +54,7 @@ static void report_maps(void)
 	uint64_t cursor = 0;
 
 	say("the maps at the end:");
-	while (guest_mem->next(&cursor, &r))
+	while (guest_mem_next(&cursor, &r))
 		say_text(r.line, strlen(r.line));
 	say("the same as a picture (a bar grows by one for each fourfold):");
 	report_picture();
@@ -102,7 +102,7 @@ static void report_stats(void)
 		     (double)(now.tv_nsec - guest.started.tv_nsec) / 1e9;
 	say("%llu system calls in %.3f s, %llu of them for memory:%s", (unsigned long long)all, sec,
 	    (unsigned long long)memory, line);
-	if (guest_mem->stats(text, sizeof(text)))
+	if (guest_mem_stats(text, sizeof(text)))
 		say("%s; stack starts below %llx; page size %s", text,
 		    (unsigned long long)guest.stack_top,
 		    human(guest.opts.page_size, size, sizeof(size)));

@@ -59,7 +59,7 @@ static int64_t attach(int id, uint64_t addr, int flags)
 		prot |= PROT_WRITE;
 	if ((flags & SHM_EXEC) != 0)
 		prot |= PROT_EXEC;
-	ret = guest_mem->mmap(addr, ds.shm_segsz, prot, how, -1ull, 0);
+	ret = guest_mem_mmap(addr, ds.shm_segsz, prot, how, -1ull, 0);
 	if (ret < 0)
 		return ret == -EEXIST ? -EINVAL : ret;
 	addr = (uint64_t)ret;
@@ -68,7 +68,7 @@ static int64_t attach(int id, uint64_t addr, int flags)
 	int64_t got = at < 0 ? -ENOMEM : raw3(SYS_shmat, id, addr, flags | SHM_REMAP);
 
 	if (got < 0) {
-		guest_mem->munmap(addr, ds.shm_segsz);
+		guest_mem_munmap(addr, ds.shm_segsz);
 		return got;
 	}
 	attached[at].addr = addr;
@@ -89,7 +89,7 @@ void sys_shmdt(struct call *c)
 		call_done(c, -EINVAL);
 		return;
 	}
-	int64_t ret = guest_mem->munmap(attached[at].addr, attached[at].len);
+	int64_t ret = guest_mem_munmap(attached[at].addr, attached[at].len);
 
 	if (ret == 0)
 		attached[at].len = 0;

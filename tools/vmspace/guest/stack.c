@@ -134,13 +134,13 @@ int stack_build(struct start *s, uint64_t *result)
 	}
 	room = (room + mask) & ~mask;
 	top = (GUEST_TASK - layout_random(STACK_RND_PAGES) * HOST_PAGE) & ~mask;
-	int64_t at = guest_mem->mmap(
+	int64_t at = guest_mem_mmap(
 		top - room, room, PROT_READ | PROT_WRITE | (s->prog.exec_stack ? PROT_EXEC : 0),
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_STACK | MAP_FIXED_NOREPLACE,
 		-1ull, 0);
 	if (at < 0)
 		return (int)at;
-	guest_mem->set_stack(top - 1);
+	guest_mem_set_stack(top - 1);
 	guest.stack_top = top;
 
 	/* From here on this memory is known to be ours to write (G5). */

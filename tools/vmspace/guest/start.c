@@ -98,7 +98,7 @@ int guest_run(struct start *s, const struct handover *h)
 	ret = layout_start(&reason);
 	if (ret != 0)
 		return refuse(STATUS_USAGE, NULL, reason);
-	ret = guest_mem->start(&guest.opts, &reason);
+	ret = guest_mem_start(&guest.opts, &reason);
 	if (ret != 0)
 		return refuse(STATUS_USAGE, NULL, reason);
 
@@ -126,7 +126,7 @@ int guest_run(struct start *s, const struct handover *h)
 	uint64_t brk = (s->prog.end + mask) & ~mask;
 
 	brk += layout_random(UINT64_C(0x40000)) * HOST_PAGE & ~mask;
-	if (guest_mem->set_brk(brk) != 0 || layout_vdso(&s->vdso) != 0)
+	if (guest_mem_set_brk(brk) != 0 || layout_vdso(&s->vdso) != 0)
 		return refuse(STATUS_NO_EXEC, s->execfn, "there is no room for its heap and vdso");
 	if (stack_build(s, &sp) != 0)
 		return refuse(STATUS_NO_EXEC, s->execfn, "there is no room for its stack");

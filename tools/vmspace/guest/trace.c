@@ -69,7 +69,7 @@ void trace_block(void)
 
 	if (guest.proc.fd[FD_TRACE] < 0)
 		return;
-	while (guest_mem->next(&cursor, &r)) {
+	while (guest_mem_next(&cursor, &r)) {
 		n += (size_t)format_region(text + n, sizeof(text) - n, r.line);
 		if (n > sizeof(text) - 512) {
 			put(text, n);
