@@ -285,19 +285,20 @@ static int populate(const struct advice *a, uint64_t first, uint64_t last)
 			return -EINVAL;
 		if (!(part.prot & (write ? VMS_PROT_WRITE : VMS_PROT_READ)))
 			return -EINVAL;
-		if (guards_count(&mm->guards, part.start, part.last) != 0)
-			return -EFAULT;
-		if (write)
+		/* A guard marker ends it, after the pages before it: those give the region its identity. */
+		if (write && !guards_hold(&mm->guards, part.start))
 			mm_touch(mm, part.start);
 		if (mm->space.mmu->ops->caps & BACKEND_CONTENT) {
 			err = backend_advise(mm->space.mmu, part.start, map_len(&part), a->kind);
 			if (err)
 				return err;
-		} else if ((part.flags & (MM_FILE | MM_SHARED)) &&
-			   object_size(part.obj, &size) == 0 &&
-			   part.off + (map_len(&part) - mm_page(mm)) >= size) {
-			return -EFAULT; /* a page past the end */
 		}
+		if (guards_count(&mm->guards, part.start, part.last) != 0)
+			return -EFAULT;
+		if (!(mm->space.mmu->ops->caps & BACKEND_CONTENT) &&
+		    (part.flags & (MM_FILE | MM_SHARED)) && object_size(part.obj, &size) == 0 &&
+		    part.off + (map_len(&part) - mm_page(mm)) >= size)
+			return -EFAULT; /* a page past the end */
 		if (part.last == last)
 			return 0;
 		addr = part.last + 1;
