@@ -279,6 +279,42 @@ static int move_edit(struct mremap_call *c, struct edit *e, const struct map *mo
 	return err ? err : edit_prepare(e);
 }
 
+/* The ordinary move, without a plan: QUICK_NOT, 0 or an error. */
+static int move_quick(struct mremap_call *c, const struct map *moved)
+{
+	struct vms_mm *mm = c->mm;
+	struct quick_move q;
+	int err;
+
+	mm_held(mm);
+	if ((c->flags & MREMAP_DONTUNMAP) || c->old_len == 0)
+		return QUICK_NOT;
+	err = quick_move_prepare(&q, &mm->space, c->addr, c->addr + c->old_len - 1, moved);
+	if (!err)
+		err = backend_move(mm->space.mmu, c->addr, c->old_len, moved->start, c->new_len, 0);
+	if (!err)
+		quick_move_commit(&q);
+	return err;
+}
+
+static int move_planned(struct mremap_call *c, const struct map *moved)
+{
+	struct vms_mm *mm = c->mm;
+	struct edit e;
+	int err;
+
+	mm_held(mm);
+	edit_init(&e, &mm->space);
+	err = move_edit(c, &e, moved);
+	if (!err)
+		err = backend_move(mm->space.mmu, c->addr, c->old_len, moved->start, c->new_len,
+				   (uint32_t)(c->flags & MREMAP_DONTUNMAP));
+	if (!err)
+		edit_commit(&e);
+	edit_abort(&e);
+	return err;
+}
+
 struct emptied {
 	bool whole; /* all its pages have left: it is as if never touched */
 };
@@ -332,7 +368,6 @@ static int64_t move(struct mremap_call *c, uint64_t to)
 	struct vms_mm *mm = c->mm;
 	uint64_t keep = min_u64(c->old_len, c->new_len);
 	struct map moved = c->vma;
-	struct edit e;
 	int err;
 
 	mm_held(mm);
@@ -345,25 +380,19 @@ static int64_t move(struct mremap_call *c, uint64_t to)
 			     3 + guards_count(&mm->guards, c->addr, c->addr + c->old_len));
 	if (err)
 		return err;
-	edit_init(&e, &mm->space);
-	err = move_edit(c, &e, &moved);
-	if (!err)
-		err = backend_move(mm->space.mmu, c->addr, c->old_len, to, c->new_len,
-				   (uint32_t)(c->flags & MREMAP_DONTUNMAP));
-	if (!err) {
-		edit_commit(&e);
-		guards_clear(&mm->guards, to, moved.last);
-		if (keep < c->old_len)
-			guards_clear(&mm->guards, c->addr + keep, c->addr + c->old_len - 1);
-		if (keep)
-			guards_move(&mm->guards, c->addr, c->addr + keep - 1, to);
-		if (c->flags & MREMAP_DONTUNMAP)
-			empty_source(c);
-		mm_note_growing(mm, true);
-	}
-	edit_abort(&e);
+	err = move_quick(c, &moved);
+	if (err == QUICK_NOT)
+		err = move_planned(c, &moved);
 	if (err)
 		return err;
+	guards_clear(&mm->guards, to, moved.last);
+	if (keep < c->old_len)
+		guards_clear(&mm->guards, c->addr + keep, c->addr + c->old_len - 1);
+	if (keep)
+		guards_move(&mm->guards, c->addr, c->addr + keep - 1, to);
+	if (c->flags & MREMAP_DONTUNMAP)
+		empty_source(c);
+	mm_note_growing(mm, true);
 	if ((moved.flags & MM_LOCKED) && c->new_len > c->old_len)
 		mm_populated(mm, to + c->old_len, moved.last);
 	return (int64_t)to;

@@ -8,6 +8,9 @@
  * Only the seams of MID are looked at, as the planner would: it may join the piece or neighbour on
  * each side, the left one first.
  *
+ * A move is the edit of two such stretches. The mapping that is taken from and what it is put into
+ * neither overlap nor touch, so neither edit changes what the other looked at.
+ *
  * Invariant: with the joins taken back, the run that is replaced is [at] by [left MID right]; a
  * join with a neighbour takes the neighbour into the run. So what is reserved for the former is
  * enough.
@@ -80,7 +83,8 @@ int quick_prepare(struct quick *q, struct vms_space *s, const struct tree_spot *
 	}
 	stay = q->left + q->has_mid + q->right;
 	q->n_after = s->counts.n + stay - q->old - q->join_left - q->join_right;
-	return stay > q->old ? tree_reserve(&s->tree, 1, stay - q->old) : 0;
+	q->more = stay > q->old ? stay - q->old : 0;
+	return q->more ? tree_reserve(&s->tree, 1, q->more) : 0;
 }
 
 /* A join that is not just a cut taken back. */
@@ -152,7 +156,6 @@ static void make_run(const struct quick *q, struct run *r)
 
 static void trace(const struct quick *q)
 {
-	TRACE(edit_commit, (uintptr_t)q->space, q->old, q->left + q->has_mid + q->right);
 	if (q->old && (q->fresh || !q->has_mid))
 		TRACE(unmap, q->first, q->last, q->spot->at->prot);
 	if (q->has_mid && q->fresh)
@@ -184,14 +187,14 @@ static bool swap(struct quick *q)
 	return true;
 }
 
-void quick_commit(struct quick *q)
+/* Everything but what is done once an edit. */
+static void apply(struct quick *q)
 {
 	struct vms_space *s = q->space;
 	uint64_t lo = UINT64_MAX, hi = 0;
 	struct run r;
 
 	trace(q);
-	s->edits++;
 	if (swap(q))
 		return;
 	settle(q);
@@ -217,12 +220,63 @@ void quick_commit(struct quick *q)
 		lo = min_u64(lo, r.cur[0].start);
 		hi = max_u64(hi, r.cur[r.n_cur - 1].last);
 	}
-	if (lo <= hi) {
+	if (lo <= hi)
 		tree_replace(&s->tree, lo, hi, r.cur, r.n_cur);
-		tree_trim(&s->tree);
-	}
 	/* Last: dropping an object may close its file. */
 	for (unsigned i = 0; i < r.n_old; i++)
 		if (i >= r.n_cur || r.old[i].obj != r.cur[i].obj)
 			object_unref(r.old[i].obj);
+}
+
+void quick_commit(struct quick *q)
+{
+	struct vms_space *s = q->space;
+
+	TRACE(edit_commit, (uintptr_t)s, q->old, q->left + q->has_mid + q->right);
+	s->edits++;
+	apply(q);
+	tree_trim(&s->tree);
+}
+
+/* ---- a move ---- */
+
+/* Does m reach or touch [first, last]? */
+static bool meets(const struct map *m, uint64_t first, uint64_t last)
+{
+	return (first == 0 || m->last >= first - 1) && (m->start == 0 || m->start - 1 <= last);
+}
+
+int quick_move_prepare(struct quick_move *q, struct vms_space *s, uint64_t first, uint64_t last,
+		       const struct map *mid)
+{
+	int err;
+
+	if (!space_spot(s, first, &q->from_spot) || q->from_spot.at->start > first ||
+	    q->from_spot.at->last < last || meets(q->from_spot.at, mid->start, mid->last))
+		return QUICK_NOT;
+	space_spot(s, mid->start, &q->to_spot);
+	err = quick_prepare(&q->from, s, &q->from_spot, first, last, NULL, /* fresh = */ false);
+	if (!err)
+		err = quick_prepare(&q->to, s, &q->to_spot, mid->start, mid->last, mid,
+				    /* fresh = */ true);
+	if (!err && q->from.more && q->to.more)
+		err = tree_reserve(&s->tree, 2, q->from.more + q->to.more);
+	return err;
+}
+
+/*
+ * What comes first: it holds the object while the other lets it go. The mapping that is taken from
+ * is none of those that it changes, but may lie elsewhere in the tree now.
+ */
+void quick_move_commit(struct quick_move *q)
+{
+	struct vms_space *s = q->from.space;
+
+	TRACE(edit_commit, (uintptr_t)s, q->from.old + q->to.old,
+	      q->from.left + q->from.right + q->to.left + q->to.has_mid + q->to.right);
+	s->edits++;
+	apply(&q->to);
+	space_spot(s, q->from.first, &q->from_spot);
+	apply(&q->from);
+	tree_trim(&s->tree);
 }

@@ -9,6 +9,11 @@
  * and it is prepared and committed in the same way, but it looks only at the spot. Nothing needs
  * undoing between prepare and commit. The caller holds the lock from space_spot on and changes
  * nothing.
+ *
+ * A move is two of them that know nothing of each other: one stretch goes, and another place gets
+ * a mapping.
+ *
+ *	quick_move_prepare → limits, host calls → quick_move_commit
  */
 #ifndef SPACE_QUICK_H
 #define SPACE_QUICK_H
@@ -25,6 +30,7 @@ struct quick {
 	bool apart_left, apart_right; /* ... which the host does not: commit */
 	struct map mid;
 	uint64_t n_after; /* mappings of the space afterwards */
+	unsigned more;	  /* mappings more than before, if nothing is joined */
 };
 
 enum { QUICK_NOT = 1 };
@@ -38,5 +44,18 @@ int quick_prepare(struct quick *q, struct vms_space *s, const struct tree_spot *
 		  uint64_t first, uint64_t last, const struct map *mid, bool fresh)
 	REQUIRES(s->lock);
 void quick_commit(struct quick *q);
+
+struct quick_move {
+	struct tree_spot from_spot, to_spot;
+	struct quick from, to;
+};
+
+/*
+ * [first, last], mapped by one mapping, goes; mid comes, as edit_map. Returns as quick_prepare;
+ * QUICK_NOT also where the mapping that is taken from reaches or touches the place of mid.
+ */
+int quick_move_prepare(struct quick_move *q, struct vms_space *s, uint64_t first, uint64_t last,
+		       const struct map *mid) REQUIRES(s->lock);
+void quick_move_commit(struct quick_move *q) REQUIRES(q->from.space->lock);
 
 #endif

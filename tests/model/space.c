@@ -54,7 +54,7 @@ static struct page model[MAX_PAGES], before[MAX_PAGES];
 static struct vms_object *object[OBJECTS];
 static struct vms_space space;
 static uint64_t seed = 1, step, rng;
-static uint64_t quick; /* edits without a plan */
+static uint64_t quick, moves; /* edits without a plan */
 
 /* ---- tools ---- */
 
@@ -605,6 +605,42 @@ static bool quick_step(struct change *c) REQUIRES(space.lock)
 	return true;
 }
 
+/* A mapping or a part of it goes elsewhere: the first change unmaps it, the second maps. */
+static bool move_step(struct change *from, struct change *to) REQUIRES(space.lock)
+{
+	uint64_t first = base + from->from * PAGE, last = base + from->to * PAGE + (PAGE - 1);
+	struct map m = to->map;
+	struct quick_move q;
+	uint64_t n_after;
+	int err;
+
+	from->kind = UNMAP;
+	to->kind = MAP;
+	m.start = base + to->from * PAGE;
+	m.last = base + to->to * PAGE + (PAGE - 1);
+	err = quick_move_prepare(&q, &space, first, last, &m);
+	if (err == QUICK_NOT)
+		return false;
+	if (err)
+		die("quick_move_prepare failed");
+	moves++;
+	n_after = q.from.n_after + q.to.n_after - space.counts.n;
+	if (rnd(16) == 0)
+		return true; /* nothing to undo */
+	memset(asked, 0, sizeof(asked));
+	memset(apart, 0, sizeof(apart));
+	n_apart = 0;
+	quick_move_commit(&q);
+	if (n_after + n_apart != space.counts.n)
+		die("the quick move said %" PRIu64 " mappings, not %" PRIu64, n_after + n_apart,
+		    space.counts.n);
+	model_change(from);
+	model_change(to);
+	model_merge(UINT64_MAX, 0);
+	model_part();
+	return true;
+}
+
 static void planned_step(struct change *change, unsigned n) REQUIRES(space.lock)
 {
 	uint64_t keep_from = UINT64_MAX, keep_to = 0;
@@ -656,10 +692,12 @@ static void one_step(void) REQUIRES(space.lock)
 	memcpy(before, model, sizeof(before[0]) * n_pages);
 	for (uint64_t i = 0; i < n_pages; i++)
 		model[i].touched = model[i].fresh = false;
+	if (near && rnd(3) == 0)
+		n = 2;
 	for (unsigned i = 0; i < n; i++)
-		change[i] = i == 0 && near ? random_near() : random_change();
+		change[i] = i <= 1 && near ? random_near() : random_change();
 
-	if (!near || !quick_step(&change[0]))
+	if (!near || !(n == 2 ? move_step(&change[0], &change[1]) : quick_step(&change[0])))
 		planned_step(change, n);
 	check_valid(space_validate(&space));
 	check_list();
@@ -725,7 +763,8 @@ int main(int argc, char **argv)
 
 		round_of(steps - step < 5000 ? steps - step : 5000, where, n);
 	}
-	printf("model-space: %" PRIu64 " steps, %" PRIu64 " of them quick, no difference\n", step,
-	       quick);
+	printf("model-space: %" PRIu64 " steps, %" PRIu64 " of them quick, %" PRIu64
+	       " quick moves, no difference\n",
+	       step, quick, moves);
 	return 0;
 }
