@@ -137,6 +137,10 @@ void object_unref(struct vms_object *obj)
 		return;
 	w = obj->world;
 	TRACE(object_free, (uintptr_t)obj, obj->kind, obj->ino);
+	if (obj->end) {
+		obj->end(obj);
+		return;
+	}
 	if (obj->list)
 		unlist(obj);
 	if (obj->fd >= 0)
@@ -165,6 +169,7 @@ int object_size(const struct vms_object *obj, uint64_t *size)
 		return 0;
 	case OBJECT_ANON:
 	case OBJECT_FOREIGN:
+	case OBJECT_VIEW:
 		break;
 	}
 	*size = UINT64_MAX;

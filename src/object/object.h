@@ -2,8 +2,8 @@
 /*
  * object.h: content's identity. An object knows no addresses.
  *
- * In this release an object says whose bytes a mapping shows; the bytes themselves are in the
- * window store (see mmu/host.c), so an object has an identity and no pages.
+ * An object says whose bytes a mapping shows. Those of a window store (see mmu/host.c) have an
+ * identity and no pages: the bytes live and die with their one mapping.
  *
  *	OBJECT_ANON	private anonymous memory of one address space; a page's offset is its
  *			address at birth
@@ -11,6 +11,7 @@
  *	OBJECT_FILE	one *open file*: dup'ed descriptors are one object, a file opened again is
  *			another (Linux's merge rule, reference linux-mm 1.14)
  *	OBJECT_FOREIGN	a region that stands in the host already
+ *	OBJECT_VIEW	numbered pages with content: see content.h
  *
  * Ownership: counted; each mapping in a tree holds one reference.
  */
@@ -23,7 +24,7 @@
 
 #include "base/world.h"
 
-enum object_kind { OBJECT_ANON, OBJECT_SHARED, OBJECT_FILE, OBJECT_FOREIGN };
+enum object_kind { OBJECT_ANON, OBJECT_SHARED, OBJECT_FILE, OBJECT_FOREIGN, OBJECT_VIEW };
 
 struct vms_object {
 	const struct world *world; /* [I] */
@@ -37,6 +38,7 @@ struct vms_object {
 	uint64_t size;	       /* [I] SHARED: bytes; pages past it do not exist */
 	char *name;	       /* [I] path or [name]; NULL for none */
 	size_t name_size;
+	void (*end)(struct vms_object *obj); /* [I] VIEW: at the last reference, instead of freeing */
 	/* The open files of one owner (see object_file_find); [owner's lock] */
 	struct vms_object *next;
 	struct vms_object **list;
