@@ -95,7 +95,10 @@ struct content {
 	int fd;				  /* [I] FILE: our duplicate, else -1 */
 	bool fd_writable;		  /* [I] */
 	unsigned char *hva;		  /* [I] HOST */
-	struct arena_evictable evictable; /* DISCARDABLE and PAGED */
+	/* DISCARDABLE: registered by content.c; PAGED: by source_create, until source_destroy */
+	struct arena_evictable evictable;
+	void (*release)(void *arg); /* [I] called at the very end; the creator's */
+	void *release_arg;	    /* [I] */
 	struct vms_object *views;	  /* [F] by view_next */
 };
 
@@ -155,6 +158,9 @@ struct content *content_ref(struct content *c);
 /* Ends the content at 0: its pages, its source, its descriptor. Iterative: an overlay's root after
  * it. => no lock held. */
 void content_unref(struct content *c);
+/* For evictable.hold and .let_go: a count of the content, unless it is ending. */
+bool content_hold(struct arena_evictable *e);
+void content_let_go(struct arena_evictable *e);
 /* A view of c, which takes over the caller's count of c. Links it to parent (may be NULL). */
 int view_create(struct content *c, enum vms_object_kind kind,
 		const struct vms_object_params *params, struct view *parent, struct view **out);
