@@ -154,6 +154,23 @@ static int grow_inherited(struct mremap_call *c, struct map *more)
 	return err;
 }
 
+/* Ordinary private anonymous memory: some backends had rather map the new part than resize. */
+static int grow_in_host(struct mremap_call *c, const struct map *more)
+{
+	struct vms_mmu *mmu = c->mm->space.mmu;
+	struct backend_map b = { .addr = more->start, .len = map_len(more), .prot = more->prot,
+				 .flags = BACKEND_NOREPLACE | BACKEND_GROWTH, .fd = -1 };
+	int err = -EFAULT;
+
+	if (more->flags & MM_NORESERVE)
+		b.flags |= BACKEND_NORESERVE;
+	if ((mmu->ops->caps & BACKEND_ADDS) && !(more->flags & ~(MM_NORESERVE | MM_ACCOUNT)))
+		err = backend_map(mmu, &b);
+	if (err == -EFAULT)
+		err = backend_move(mmu, c->addr, c->old_len, c->addr, c->new_len, 0);
+	return err;
+}
+
 /* The edit and the host call of growing in place. */
 static int grow_edit(struct mremap_call *c, const struct map *more)
 {
@@ -168,7 +185,7 @@ static int grow_edit(struct mremap_call *c, const struct map *more)
 	err = quick_prepare(&q, &mm->space, &spot, more->start, more->last, more,
 			    /* fresh = */ true);
 	if (!err)
-		err = backend_move(mm->space.mmu, c->addr, c->old_len, c->addr, c->new_len, 0);
+		err = grow_in_host(c, more);
 	if (!err)
 		quick_commit(&q);
 	return err;

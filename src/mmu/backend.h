@@ -27,6 +27,8 @@
 #define BACKEND_STACK	   0x20u /* no large pages */
 #define BACKEND_NOREPLACE  0x40u /* the caller believes the range is a hole: -EEXIST if not */
 #define BACKEND_DROPPABLE  0x80u
+/* It continues the private anonymous memory below: -EFAULT if the host would keep the two apart. */
+#define BACKEND_GROWTH	   0x100u
 
 struct backend_map {
 	uint64_t addr, len;
@@ -42,6 +44,7 @@ struct backend_map {
 #define BACKEND_GROWS	0x4u /* lets GROWSDOWN mappings grow by itself: ask grown() first */
 #define BACKEND_GUARDS	0x8u /* knows guard markers */
 #define BACKEND_SEAMS	0x10u /* can tell where its own regions meet: see seam() */
+#define BACKEND_ADDS	0x20u /* anonymous memory grows in place better by map: BACKEND_GROWTH */
 
 struct backend_ops {
 	uint32_t caps;
@@ -62,8 +65,8 @@ struct backend_ops {
 	 * mapping of the same shared pages. Whatever stood at the destination is replaced; it may
 	 * not overlap the source (-EINVAL).
 	 *
-	 * Private anonymous memory grows in place better by map of the new part: to grow a region
-	 * the host backend has to open its reservation for a moment.
+	 * With BACKEND_ADDS private anonymous memory grows in place better by map of the new part:
+	 * to grow a region the host backend has to open its reservation for a moment.
 	 */
 	int (*move)(struct vms_mmu *mmu, uint64_t addr, uint64_t old_len, uint64_t new_addr,
 		    uint64_t new_len, uint32_t flags);

@@ -197,6 +197,33 @@ static int place(struct host *h, const struct backend_map *m, uint64_t at)
 	return (int)got;
 }
 
+/* The host's region that holds `at`. False: there is none, or the host cannot tell. */
+static bool find_region(struct host *h, uint64_t at, uint64_t *start, uint64_t *end)
+{
+	if (h->maps < 0)
+		h->maps = h->world->maps_open(h->world);
+	return h->maps >= 0 && h->world->region(h->world, h->maps, at, start, end) == 0;
+}
+
+/*
+ * New memory becomes part of the host's region below it, unless that was moved here (and its pages
+ * are numbered by where it was) or inherited. Left apart, each growth of it might cost a region.
+ */
+static int place_growth(struct host *h, const struct backend_map *m, uint64_t at)
+{
+	uint64_t start, end;
+	int err = place(h, m, at);
+
+	if (err || !h->finer || (find_region(h, at, &start, &end) && start < at))
+		return err;
+	/* With regions to the limit, and one over by this, the host maps nothing, but it unmaps. */
+	if (host_hole(h, at, m->len) < 0 &&
+	    (h->world->munmap(h->world, at, m->len) < 0 ||
+	     (!h->real_holes && host_cover(h, at, m->len) < 0)))
+		h->broken = true;
+	return -EFAULT;
+}
+
 /*
  * The tail of a file mapping: [*start, *end), offsets from its beginning. False: it has none.
  * *err: the host's refusal to tell the file's size.
@@ -267,7 +294,9 @@ static int host_map(struct vms_mmu *mmu, const struct backend_map *m)
 	}
 	if (find_tail(h, m, &start, &end, &err))
 		return place_with_tail(h, m, at, start, end);
-	return err ? err : place(h, m, at);
+	if (err)
+		return err;
+	return m->flags & BACKEND_GROWTH ? place_growth(h, m, at) : place(h, m, at);
 }
 
 /* ---- the other edits ---- */
@@ -407,10 +436,7 @@ static bool host_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end)
 	struct host *h = host_of(mmu);
 	uint64_t start, last;
 
-	if (h->maps < 0)
-		h->maps = h->world->maps_open(h->world);
-	if (h->maps < 0 ||
-	    h->world->region(h->world, h->maps, addr + h->delta, &start, &last) != 0)
+	if (!find_region(h, addr + h->delta, &start, &last))
 		return false;
 	*end = last - h->delta;
 	return start == addr + h->delta;
@@ -424,6 +450,7 @@ static void host_forked(struct vms_mmu *mmu)
 	if (h->maps >= 0)
 		h->world->fd_close(h->world, h->maps);
 	h->maps = -1;
+	h->finer = true;
 }
 
 static void *host_addr(struct vms_mmu *mmu, uint64_t addr)
@@ -460,10 +487,11 @@ static void host_destroy(struct vms_mmu *mmu)
 /* With real holes the host's regions are the guest's, and it may grow them. */
 #define REAL (BACKEND_GROWS | BACKEND_SEAMS)
 
-/* Indexed by: guard markers, real holes. */
-static const struct backend_ops host_ops[2][2] = {
-	{ OPS(0), OPS(REAL) },
-	{ OPS(BACKEND_GUARDS), OPS(BACKEND_GUARDS | REAL) },
+/* Indexed by: guard markers, kind of holes. */
+enum { RESERVED_WINDOW, LARGER_PAGES, REAL_HOLES };
+static const struct backend_ops host_ops[2][3] = {
+	{ OPS(BACKEND_ADDS), OPS(0), OPS(REAL) },
+	{ OPS(BACKEND_GUARDS | BACKEND_ADDS), OPS(BACKEND_GUARDS), OPS(BACKEND_GUARDS | REAL) },
 };
 
 static int check_params(const struct vms_mmu_host_params *p, uint64_t host_page, uint64_t page)
@@ -498,7 +526,8 @@ int vms_mmu_host(const struct vms_mmu_host_params *params, struct vms_mmu **mmu)
 	const struct world *w = world_default;
 	uint64_t host_page = (uint64_t)sysconf(_SC_PAGESIZE), page = host_page, len;
 	struct host *h;
-	bool guards, grows;
+	unsigned kind = RESERVED_WINDOW;
+	bool guards;
 	int64_t at;
 	int err;
 
@@ -539,8 +568,9 @@ int vms_mmu_host(const struct vms_mmu_host_params *params, struct vms_mmu **mmu)
 	 * Beside a reservation nothing can grow, and the host would grow by its own pages, which
 	 * leaves larger guest pages mapped in part: in both cases the space grows the region.
 	 */
-	grows = h->real_holes && page == host_page;
-	h->mmu.ops = &host_ops[guards][grows];
+	if (h->real_holes)
+		kind = page == host_page ? REAL_HOLES : LARGER_PAGES;
+	h->mmu.ops = &host_ops[guards][kind];
 	*mmu = &h->mmu;
 	return 0;
 }

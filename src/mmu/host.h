@@ -17,6 +17,7 @@ struct host {
 	const struct world *world;	    /* [I] */
 	bool real_holes;		    /* [I] */
 	bool broken;			    /* see invariant 5 */
+	bool finer;			    /* memory was moved or inherited: see place_growth() */
 	uint64_t lo, hi;		    /* [I] guest addresses, half-open */
 	uint64_t delta;			    /* [I] host address less guest address, modulo 2^64 */
 	uint64_t page;			    /* [I] the guest's; a multiple of host_page */

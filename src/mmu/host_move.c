@@ -576,5 +576,8 @@ int host_move(struct vms_mmu *mmu, uint64_t addr, uint64_t old_len, uint64_t new
 	if (old_len == 0)
 		return duplicate(&m);
 	err = move_quick(&m);
-	return err == -EFAULT ? move_slow(&m) : err;
+	if (err == -EFAULT)
+		err = move_slow(&m);
+	h->finer |= !err;
+	return err;
 }

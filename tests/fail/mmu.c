@@ -22,7 +22,7 @@
  *	4-8	seams, private anonymous		20-24	seams again
  *	10-11	shared anonymous, 12-13 private		26	read only
  *	14-17	a private file, and its end		30-32	the same file, shared
- *						34-35	the same file up to its tail
+ *	58-59	private, moved here		34-35	the same file up to its tail
  */
 struct stage {
 	struct window win;
@@ -52,6 +52,9 @@ static void set_up(void *arg)
 	assert_ok(win_map(w, 30, 3, VMS_PROT_READ, NEW | BACKEND_SHARED, s->fd, w->page));
 	assert_ok(win_map(w, 34, 2, RW, NEW, s->fd, 0));
 	hva(w, 36)[-1] = 1;
+	assert_ok(win_anon(w, 46, 2));
+	win_fill(w, 46, 2, 4);
+	assert_ok(win_move(w, 46, 2, 58, 2, NEW));
 	s->before = snap_take(w->mem, WINDOW_PAGES * w->page);
 }
 
@@ -233,6 +236,18 @@ static int grow_in_place(struct window *w, int fd)
 	return win_move(w, 20, 5, 20, 6, 0);
 }
 
+/* As the space grows ordinary memory. */
+static int grow_by_map(struct window *w, int fd)
+{
+	return win_map(w, 25, 1, RW, NEW | BACKEND_GROWTH, -1, 0);
+}
+
+/* The host makes it two regions, so it is refused even when nothing fails. */
+static int grow_moved_by_map(struct window *w, int fd)
+{
+	return win_map(w, 60, 2, RW, NEW | BACKEND_GROWTH, -1, 0);
+}
+
 static int grow_shared_in_place(struct window *w, int fd)
 {
 	return win_move(w, 10, 2, 10, 4, 0);
@@ -283,6 +298,8 @@ static const struct {
 	S(move_file_over),
 	S(move_file_growing),
 	S(grow_in_place),
+	S(grow_by_map),
+	S(grow_moved_by_map),
 	S(grow_shared_in_place),
 	S(grow_file_in_place),
 	S(shrink_in_place),

@@ -287,6 +287,34 @@ static void moves_over_seams(void **state)
 	}
 }
 
+/* AAA..  →  AAAaa: by a map of the new part, which is one region with what it continues, or nothing. */
+static void growth_by_map(void **state)
+{
+	struct window *w = *state;
+
+	assert_ok(win_anon(w, 2, 3));
+	win_fill(w, 2, 3, 1);
+	assert_ok(win_map(w, 5, 2, RW, NEW | BACKEND_GROWTH, -1, 0));
+	win_check(w, 2, 3, 1);
+	win_check_zero(w, 5, 2);
+	assert_int_equal(host_regions(hva(w, 2), 5 * w->page), 1);
+	/* What was moved is numbered as where it was, so that nothing new continues it. */
+	assert_ok(win_move(w, 2, 3, 20, 3, NEW));
+	assert_int_equal(win_map(w, 23, 2, RW, NEW | BACKEND_GROWTH, -1, 0), -EFAULT);
+	win_check_moved(w, 20, 3, 1, 2);
+	win_check_hole(w, 23, 2);
+	assert_ok(win_move(w, 20, 3, 20, 5, 0));
+	win_check_moved(w, 20, 3, 1, 2);
+	win_check_zero(w, 23, 2);
+	assert_int_equal(host_regions(hva(w, 20), 5 * w->page), 1);
+	/* What was not moved grows as before. */
+	assert_ok(win_anon(w, 40, 1));
+	win_fill(w, 40, 1, 2);
+	assert_ok(win_map(w, 41, 1, RW, NEW | BACKEND_GROWTH, -1, 0));
+	win_check(w, 40, 1, 2);
+	assert_int_equal(host_regions(hva(w, 40), 2 * w->page), 1);
+}
+
 static void growth_is_told(void **state)
 {
 	struct window *w = *state;
@@ -551,6 +579,7 @@ static const struct {
 	T(resizes_in_place),
 	T_IF(has_dontunmap, move_leaving_the_source),
 	T(moves_over_seams),
+	T(growth_by_map),
 	T(growth_is_told),
 	T(advice_locks_and_residency),
 	T(guard_markers),
