@@ -2,8 +2,8 @@
 /*
  * lock.h: mutexes with clang's thread-safety annotations and, in debug builds, ranks.
  *
- * A lock may be taken only while every lock that the thread holds has a lower rank. The order is
- * the architecture's: space, object, store, trace. With -Ddebug_locks=true a wrong order stops
+ * A lock may be taken only while every lock that the thread holds has a lower rank, or is an object
+ * family's at a lower address. The order is the architecture's: space, object, pager, store, trace. With -Ddebug_locks=true a wrong order stops
  * the program with both names; that is our bug, never a caller's.
  */
 #ifndef BASE_LOCK_H
@@ -31,7 +31,8 @@
 
 enum lock_rank {
 	LOCK_SPACE = 1,
-	LOCK_OBJECT,
+	LOCK_OBJECT, /* an object family; several are taken by rising address */
+	LOCK_PAGER,
 	LOCK_STORE,
 	LOCK_TRACE,
 };
