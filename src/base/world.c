@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -189,6 +190,51 @@ static int host_fd_path(const struct world *w, int fd, char *buf, size_t size)
 	return 0;
 }
 
+static int host_memfd(const struct world *w, const char *name)
+{
+	return result(memfd_create(name, MFD_CLOEXEC));
+}
+
+static int host_ftruncate(const struct world *w, int fd, uint64_t size)
+{
+	return result(ftruncate(fd, (off_t)size));
+}
+
+static int host_fallocate(const struct world *w, int fd, int mode, uint64_t off, uint64_t len)
+{
+	return result(fallocate(fd, mode, (off_t)off, (off_t)len));
+}
+
+static int64_t host_pread(const struct world *w, int fd, void *buf, uint64_t len, uint64_t off)
+{
+	ssize_t n = pread(fd, buf, len, (off_t)off);
+
+	return n < 0 ? -errno : n;
+}
+
+static int64_t host_pwrite(const struct world *w, int fd, const void *buf, uint64_t len,
+			   uint64_t off)
+{
+	ssize_t n = pwrite(fd, buf, len, (off_t)off);
+
+	return n < 0 ? -errno : n;
+}
+
+static int host_rlimit(const struct world *w, int resource, uint64_t *limit)
+{
+	struct rlimit rl;
+
+	if (getrlimit((unsigned)resource, &rl) < 0)
+		return -errno;
+	*limit = rl.rlim_cur == RLIM_INFINITY ? UINT64_MAX : rl.rlim_cur;
+	return 0;
+}
+
+static int host_membarrier(const struct world *w, int command)
+{
+	return sys_result(syscall(SYS_membarrier, command, 0, 0));
+}
+
 const struct world world_host = {
 	.alloc = host_alloc,
 	.free = host_free,
@@ -211,6 +257,13 @@ const struct world world_host = {
 	.fd_path = host_fd_path,
 	.maps_open = host_maps_open,
 	.region = host_region,
+	.memfd = host_memfd,
+	.ftruncate = host_ftruncate,
+	.fallocate = host_fallocate,
+	.pread = host_pread,
+	.pwrite = host_pwrite,
+	.rlimit = host_rlimit,
+	.membarrier = host_membarrier,
 };
 
 const struct world *world_default = &world_host;

@@ -52,6 +52,17 @@ struct world {
 	/* The bounds of the region that holds addr; -ENOENT: none, -ENOTTY: cannot tell. */
 	int (*region)(const struct world *w, int maps, uint64_t addr, uint64_t *start,
 		      uint64_t *end);
+	/* Memory and files for the arena and the pagers. */
+	int (*memfd)(const struct world *w, const char *name); /* close-on-exec */
+	int (*ftruncate)(const struct world *w, int fd, uint64_t size);
+	int (*fallocate)(const struct world *w, int fd, int mode, uint64_t off, uint64_t len);
+	/* Bytes moved, maybe fewer than asked for, or a negative errno. */
+	int64_t (*pread)(const struct world *w, int fd, void *buf, uint64_t len, uint64_t off);
+	int64_t (*pwrite)(const struct world *w, int fd, const void *buf, uint64_t len,
+			  uint64_t off);
+	/* The soft limit of a resource (RLIMIT_*); UINT64_MAX: none. */
+	int (*rlimit)(const struct world *w, int resource, uint64_t *limit);
+	int (*membarrier)(const struct world *w, int command);
 	void *arg; /* of the world's maker */
 };
 

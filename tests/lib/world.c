@@ -198,6 +198,41 @@ static int w_region(const struct world *w, int maps, uint64_t addr, uint64_t *st
 	return PASS(CALL_REGION, w, region, maps, addr, start, end);
 }
 
+static int w_memfd(const struct world *w, const char *name)
+{
+	return PASS(CALL_MEMFD, w, memfd, name);
+}
+
+static int w_ftruncate(const struct world *w, int fd, uint64_t size)
+{
+	return PASS(CALL_FTRUNCATE, w, ftruncate, fd, size);
+}
+
+static int w_fallocate(const struct world *w, int fd, int mode, uint64_t off, uint64_t len)
+{
+	return PASS(CALL_FALLOCATE, w, fallocate, fd, mode, off, len);
+}
+
+static int64_t w_pread(const struct world *w, int fd, void *buf, uint64_t len, uint64_t off)
+{
+	return PASS(CALL_PREAD, w, pread, fd, buf, len, off);
+}
+
+static int64_t w_pwrite(const struct world *w, int fd, const void *buf, uint64_t len, uint64_t off)
+{
+	return PASS(CALL_PWRITE, w, pwrite, fd, buf, len, off);
+}
+
+static int w_rlimit(const struct world *w, int resource, uint64_t *limit)
+{
+	return PASS(CALL_RLIMIT, w, rlimit, resource, limit);
+}
+
+static int w_membarrier(const struct world *w, int command)
+{
+	return PASS(CALL_MEMBARRIER, w, membarrier, command);
+}
+
 int open_descriptors(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -254,6 +289,13 @@ void test_world_begin(struct test_world *tw)
 			   .fd_path = w_fd_path,
 			   .region = w_region,
 			   .maps_open = w_maps_open,
+			   .memfd = w_memfd,
+			   .ftruncate = w_ftruncate,
+			   .fallocate = w_fallocate,
+			   .pread = w_pread,
+			   .pwrite = w_pwrite,
+			   .rlimit = w_rlimit,
+			   .membarrier = w_membarrier,
 			   .arg = tw },
 	};
 	world_default = &tw->world;
