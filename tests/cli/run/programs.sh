@@ -68,7 +68,8 @@ ls)
 	;;
 pipeline)
 	same sh -c 'ls / | sort'
-	same sh -c 'seq 1 20000 | sort -R | sort -n | md5sum; exit 3'
+	# A buffer of its own: without, sort asks the machine, and may write thousands of files.
+	same sh -c 'seq 1 20000 | sort -S 4M -R | sort -S 4M -n | md5sum; exit 3'
 	;;
 perl)
 	need perl
@@ -210,6 +211,15 @@ hostile)
 	told=$(grep -c 'the program died of' err)
 	[ -n "$faults" ] && [ "$told" -ge "$faults" ] || { echo "$told told"; exit 1; }
 	! grep -A3 'check:' err || exit 1
+	;;
+killed)
+	# $3 is the guest, $4 its milliseconds. Each parent that was ended has been told of. A hang
+	# is what the time limit is for.
+	timeout 60 "$vmspace" run "$3" "$4" >out 2>err </dev/null || { echo "status $?"; cat out; tail err; exit 1; }
+	cat out
+	ended=$(sed -n 's/.* rounds, \([0-9]*\) ended/\1/p' out)
+	told=$(grep -c 'killed within its own memory call' err)
+	[ "$ended" -gt 0 ] && [ "$told" = "$ended" ] || { echo "$told told"; exit 1; }
 	;;
 trace)
 	need perl

@@ -255,13 +255,16 @@ static bool words_fit(size_t n)
 	if (n <= words_room)
 		return true;
 	size_t room = n + n / 2 + 64;
+
+	shared_enter();
 	uint64_t *more = realloc(words, room * sizeof(words[0]));
 
-	if (more == NULL)
-		return false;
-	words = more;
-	words_room = room;
-	return true;
+	if (more != NULL) {
+		words = more;
+		words_room = room;
+	}
+	shared_leave();
+	return more != NULL;
 }
 
 static struct program found;

@@ -234,6 +234,12 @@ void sys_clone3(struct call *c);
 void sys_exit(struct call *c);
 /* This process runs in the memory of its parent, which waits. */
 bool process_in_vfork(void);
+/*
+ * Between these two the state that a vforked child shares with its parent (the engine, our heap)
+ * is not whole. A child that is killed between them ends its parent too (process.c, P4).
+ */
+void shared_enter(void);
+void shared_leave(void);
 void process_parent(struct call *c);
 void process_child(struct call *c);
 

@@ -154,41 +154,50 @@ int guest_mem_start(const struct guest_opts *opts, const char **reason)
 
 /* ---- calls ---- */
 
+/* A call of the engine's, marked for the case that a vforked child is killed in it (guest.h). */
+#define MARKED(call)                      \
+	({                                \
+		shared_enter();           \
+		__auto_type ret_ = call;  \
+		shared_leave();           \
+		ret_;                     \
+	})
+
 int64_t guest_mem_mmap(uint64_t addr, uint64_t len, uint64_t prot, uint64_t flags, uint64_t fd,
 		       uint64_t off)
 {
-	return vms_mmap(mm, addr, len, prot, flags, (int)fd, off);
+	return MARKED(vms_mmap(mm, addr, len, prot, flags, (int)fd, off));
 }
 
 int64_t guest_mem_munmap(uint64_t addr, uint64_t len)
 {
-	return vms_munmap(mm, addr, len);
+	return MARKED(vms_munmap(mm, addr, len));
 }
 
 int64_t guest_mem_mprotect(uint64_t addr, uint64_t len, uint64_t prot)
 {
-	return vms_mprotect(mm, addr, len, prot);
+	return MARKED(vms_mprotect(mm, addr, len, prot));
 }
 
 int64_t guest_mem_mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, uint64_t flags,
 			 uint64_t new_addr)
 {
-	return vms_mremap(mm, addr, old_len, new_len, flags, new_addr);
+	return MARKED(vms_mremap(mm, addr, old_len, new_len, flags, new_addr));
 }
 
 int64_t guest_mem_brk(uint64_t brk)
 {
-	return vms_brk(mm, brk);
+	return MARKED(vms_brk(mm, brk));
 }
 
 int64_t guest_mem_madvise(uint64_t addr, uint64_t len, int advice)
 {
-	return vms_madvise(mm, addr, len, advice);
+	return MARKED(vms_madvise(mm, addr, len, advice));
 }
 
 int64_t guest_mem_msync(uint64_t addr, uint64_t len, int flags)
 {
-	return vms_msync(mm, addr, len, flags);
+	return MARKED(vms_msync(mm, addr, len, flags));
 }
 
 /* In pieces, as far as the vector can be written. */
@@ -204,7 +213,7 @@ int64_t guest_mem_mincore(uint64_t addr, uint64_t len, uint64_t vec)
 	do {
 		uint64_t n = len > VEC * page ? VEC * page : len;
 		size_t filled = 0;
-		int64_t ret = vms_mincore(mm, addr, n, piece, &filled);
+		int64_t ret = MARKED(vms_mincore(mm, addr, n, piece, &filled));
 
 		if (user_write(vec, piece, filled) != 0)
 			return -EFAULT;
@@ -219,27 +228,27 @@ int64_t guest_mem_mincore(uint64_t addr, uint64_t len, uint64_t vec)
 
 int64_t guest_mem_mlock2(uint64_t addr, uint64_t len, int flags)
 {
-	return flags == 0 ? vms_mlock(mm, addr, len) : vms_mlock2(mm, addr, len, flags);
+	return MARKED(flags == 0 ? vms_mlock(mm, addr, len) : vms_mlock2(mm, addr, len, flags));
 }
 
 int64_t guest_mem_munlock(uint64_t addr, uint64_t len)
 {
-	return vms_munlock(mm, addr, len);
+	return MARKED(vms_munlock(mm, addr, len));
 }
 
 int64_t guest_mem_mlockall(int flags)
 {
-	return vms_mlockall(mm, flags);
+	return MARKED(vms_mlockall(mm, flags));
 }
 
 int64_t guest_mem_munlockall(void)
 {
-	return vms_munlockall(mm);
+	return MARKED(vms_munlockall(mm));
 }
 
 int64_t guest_mem_mseal(uint64_t addr, uint64_t len, uint64_t flags)
 {
-	return vms_mseal(mm, addr, len, flags);
+	return MARKED(vms_mseal(mm, addr, len, flags));
 }
 
 int guest_mem_foreign(uint64_t addr, uint64_t len, unsigned prot, const char *name)
@@ -262,35 +271,37 @@ void guest_mem_set_limit(int resource, uint64_t soft, uint64_t hard)
 	struct vms_mm_limit l = {soft == RLIM_INFINITY ? VMS_LIMIT_INFINITY : soft,
 				 hard == RLIM_INFINITY ? VMS_LIMIT_INFINITY : hard};
 
-	switch (resource) {
-	case RLIMIT_AS:
-		vms_mm_set_limit(mm, VMS_MM_LIMIT_AS, l);
-		break;
-	case RLIMIT_DATA:
-		vms_mm_set_limit(mm, VMS_MM_LIMIT_DATA, l);
-		break;
-	case RLIMIT_STACK:
-		vms_mm_set_limit(mm, VMS_MM_LIMIT_STACK, l);
-		break;
-	case RLIMIT_MEMLOCK:
-		vms_mm_set_limit(mm, VMS_MM_LIMIT_MEMLOCK, l);
-		break;
-	}
+	static const int of[VMS_MM_LIMITS] = {[VMS_MM_LIMIT_AS] = RLIMIT_AS,
+					      [VMS_MM_LIMIT_DATA] = RLIMIT_DATA,
+					      [VMS_MM_LIMIT_STACK] = RLIMIT_STACK,
+					      [VMS_MM_LIMIT_MEMLOCK] = RLIMIT_MEMLOCK};
+
+	for (unsigned i = 0; i < VMS_MM_LIMITS; i++)
+		if (of[i] == resource)
+			MARKED(vms_mm_set_limit(mm, (enum vms_mm_resource)i, l));
 }
 
+/* Marked from here to the end of the fork: nothing of the engine may be used between. */
 int guest_mem_fork_begin(void)
 {
-	return vms_mm_fork_begin(mm);
+	shared_enter();
+	int ret = vms_mm_fork_begin(mm);
+
+	if (ret != 0)
+		shared_leave();
+	return ret;
 }
 
 void guest_mem_fork_parent(void)
 {
 	vms_mm_fork_parent(mm);
+	shared_leave();
 }
 
 void guest_mem_fork_child(void)
 {
 	vms_mm_fork_child(mm);
+	shared_leave();
 }
 
 bool guest_mem_next(uint64_t *cursor, struct guest_mem_region *r)
@@ -298,13 +309,11 @@ bool guest_mem_next(uint64_t *cursor, struct guest_mem_region *r)
 	static struct vms_mm_region region = {.size = sizeof(region)};
 	uint64_t at = *cursor;
 
-	if (vms_mm_next(mm, &at, &region) != 0)
+	if (MARKED(vms_mm_next(mm, &at, &region)) != 0)
 		return false;
 	r->start = region.start;
 	r->end = region.end;
-	if (vms_mm_maps_line(mm, cursor, r->line, sizeof(r->line)) <= 0)
-		return false;
-	return true;
+	return MARKED(vms_mm_maps_line(mm, cursor, r->line, sizeof(r->line))) > 0;
 }
 
 bool guest_mem_valid(const char **why)

@@ -13,15 +13,18 @@
  *	   its parent drops them when it finds its own.
  *	P3 What the kernel copies at vfork and we keep in shared memory (struct guest_proc) is saved
  *	   in the record and put back in the parent.
- *
- * Known limit: a vforked child that is killed by SIGKILL inside one of its own memory calls leaves
- * the engine, which its parent shares, in the middle of that call.
+ *	P4 While `inside` is not 0 the engine or our heap is in the middle of a change. Only SIGKILL
+ *	   ends a process there (all else is blocked). Of a vforked child's death at such a point
+ *	   its parent learns before any of its own code runs. What is mapped is then known to
+ *	   nobody, the engine's lock is held for ever: the parent says so and ends as the child did,
+ *	   and so does its own parent if that memory is shared too.
  */
 #include "guest.h"
 #include "mem.h"
 
 #include <errno.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define DEPTH 64
@@ -35,7 +38,34 @@ struct record {
 	struct guest_proc proc;
 };
 static struct record records[DEPTH];
-static int depth;
+static volatile int depth;
+
+/* ---- a death in the middle ---- */
+
+static volatile unsigned inside;
+
+void shared_enter(void)
+{
+	inside++;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+void shared_leave(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	inside--;
+}
+
+static _Noreturn void end_torn(void)
+{
+	say("a child made by vfork was killed within its own memory call and left the memory that "
+	    "it shares with this program half changed: the program ends by SIGKILL");
+	raw2(SYS_kill, guest.proc.pid, SIGKILL);
+	for (;;) /* the first process of a PID namespace does not die of it */
+		raw1(SYS_exit_group, 128 + SIGKILL);
+}
+
+/* ---- the calls ---- */
 
 static void spawn(struct call *c, uint64_t flags, uint64_t stack)
 {
@@ -44,7 +74,7 @@ static void spawn(struct call *c, uint64_t flags, uint64_t stack)
 		call_done(c, -EAGAIN);
 		return;
 	}
-	struct record *r = &records[depth++];
+	struct record *r = &records[depth];
 
 	r->pid = guest.proc.pid;
 	r->shared = (flags & CLONE_VM) != 0;
@@ -55,10 +85,11 @@ static void spawn(struct call *c, uint64_t flags, uint64_t stack)
 	int err = r->shared ? 0 : guest_mem_fork_begin();
 
 	if (err != 0) {
-		depth--;
 		call_done(c, -ENOMEM);
 		return;
 	}
+	atomic_signal_fence(memory_order_seq_cst);
+	depth++; /* whole: the caller may be a vforked child and be killed at any time (P2) */
 	*uc_mask(c->uc) = ~SIGBIT(SIGSYS);
 	c->g[REG_RIP] = (greg_t)guest_stub_clone;
 	c->g[REG_RAX] = c->nr;
@@ -76,10 +107,13 @@ void process_parent(struct call *c)
 	memcpy(c->g, r->regs, sizeof(r->regs));
 	c->g[REG_RAX] = ret;
 	*uc_mask(c->uc) = r->mask;
-	if (r->shared)
-		guest.proc = r->proc;
-	else
+	if (!r->shared) {
 		guest_mem_fork_parent();
+		return;
+	}
+	guest.proc = r->proc;
+	if (inside != 0)
+		end_torn();
 }
 
 void process_child(struct call *c)
