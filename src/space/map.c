@@ -29,3 +29,18 @@ void map_uncount(const struct map_rules *rules, struct map_counts *c, const stru
 {
 	count(rules, c, m, UINT64_MAX);
 }
+
+void map_recount(const struct map_rules *rules, struct map_counts *c, const struct map *from,
+		 const struct map *to)
+{
+	uint32_t before = rules->classes ? rules->classes(from) : 0;
+	uint32_t after = rules->classes ? rules->classes(to) : 0, changed = before ^ after;
+	uint64_t bytes = to->last - to->start + 1;
+
+	for (; changed; changed &= changed - 1) {
+		unsigned k = (unsigned)__builtin_ctz(changed);
+
+		if (k < MAP_CLASSES)
+			c->bytes[k] += after & (1u << k) ? bytes : -bytes;
+	}
+}

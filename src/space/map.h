@@ -65,10 +65,10 @@ static inline bool map_continues(const struct map *left, const struct map *right
 {
 	/* A left that ends at the last byte of the space has no right: start 0 is never above it.
 	 */
-	return left->last + 1 == right->start && left->start < right->start &&
-	       left->obj == right->obj && left->off + (right->start - left->start) == right->off &&
-	       left->flags == right->flags && left->prot == right->prot &&
-	       left->ceiling == right->ceiling;
+	return left->last + 1 == right->start && left->prot == right->prot &&
+	       left->start < right->start && left->obj == right->obj &&
+	       left->off + (right->start - left->start) == right->off &&
+	       left->flags == right->flags && left->ceiling == right->ceiling;
 }
 
 /* Do two neighbours become one? The whole merge rule: continues, ident, may_merge. */
@@ -90,19 +90,31 @@ static inline void map_merge(struct map *left, const struct map *right)
 	}
 }
 
-/* The part of m inside [start, last], which it overlaps: the object offset follows. */
+/*
+ * The part of m inside [start, last], which it overlaps: the object offset follows. Field by field:
+ * to copy what was written in smaller pieces a moment ago costs more than to make it again.
+ */
 static inline struct map map_cut(const struct map *m, uint64_t start, uint64_t last)
 {
-	struct map part = *m;
+	uint64_t from = max_u64(m->start, start);
 
-	part.start = max_u64(m->start, start);
-	part.last = min_u64(m->last, last);
-	part.off = m->off + (part.start - m->start);
-	return part;
+	return (struct map){.start = from,
+			    .last = min_u64(m->last, last),
+			    .obj = m->obj,
+			    .off = m->off + (from - m->start),
+			    .ident = m->ident,
+			    .flags = m->flags,
+			    .prot = m->prot,
+			    .ceiling = m->ceiling,
+			    .inherited = m->inherited,
+			    .mark = m->mark};
 }
 
 /* Add m to the counts, or take it out. */
 void map_count(const struct map_rules *rules, struct map_counts *c, const struct map *m);
 void map_uncount(const struct map_rules *rules, struct map_counts *c, const struct map *m);
+/* `to` of the same bytes comes in the place of `from`. */
+void map_recount(const struct map_rules *rules, struct map_counts *c, const struct map *from,
+		 const struct map *to);
 
 #endif

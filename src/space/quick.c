@@ -22,42 +22,45 @@
 #include "base/trace.h"
 #include "object/object.h"
 
-/* The piece or mapping that MID meets below; false: none. */
-static bool below(const struct quick *q, struct map *out)
+static inline struct map left_piece(const struct quick *q)
 {
-	if (q->left)
-		*out = map_cut(q->spot->at, q->spot->at->start, q->first - 1);
-	else if (q->spot->prev)
-		*out = *q->spot->prev;
-	else
-		return false;
-	return true;
+	return map_cut(q->spot->at, q->spot->at->start, q->first - 1);
 }
 
-static bool above(const struct quick *q, struct map *out)
+static inline struct map right_piece(const struct quick *q)
 {
-	const struct map *next = q->old ? q->spot->next : q->spot->at;
+	return map_cut(q->spot->at, q->last + 1, q->spot->at->last);
+}
 
-	if (q->right)
-		*out = map_cut(q->spot->at, q->last + 1, q->spot->at->last);
-	else if (next)
-		*out = *next;
-	else
-		return false;
-	return true;
+/* The piece or mapping that MID meets below; NULL: none. A piece is cut into *cut. */
+static const struct map *below(const struct quick *q, struct map *cut)
+{
+	if (!q->left)
+		return q->spot->prev;
+	*cut = left_piece(q);
+	return cut;
+}
+
+static const struct map *above(const struct quick *q, struct map *cut)
+{
+	if (!q->right)
+		return q->old ? q->spot->next : q->spot->at;
+	*cut = right_piece(q);
+	return cut;
 }
 
 int quick_prepare(struct quick *q, struct vms_space *s, const struct tree_spot *spot,
 		  uint64_t first, uint64_t last, const struct map *mid, bool fresh)
 {
 	const struct map *at = spot->at;
-	struct map side, joined;
+	const struct map *side, *joined = mid;
+	struct map cut, sum;
 	unsigned stay;
 
 	q->space = s;
 	q->spot = spot;
 	q->fresh = fresh;
-	q->has_mid = mid != NULL;
+	q->mid = mid;
 	q->old = at && at->start <= last;
 	if (q->old && !mid) {
 		first = max_u64(first, at->start);
@@ -73,15 +76,17 @@ int quick_prepare(struct quick *q, struct vms_space *s, const struct tree_spot *
 	q->right = q->old && at->last > last;
 	q->join_left = q->join_right = q->apart_left = q->apart_right = false;
 	if (mid) {
-		q->mid = joined = *mid;
-		if (below(q, &side) && map_mergeable(&s->rules, &side, mid)) {
+		side = below(q, &cut);
+		if (side && map_mergeable(&s->rules, side, mid)) {
 			q->join_left = true;
-			map_merge(&side, mid);
-			joined = side;
+			sum = *side;
+			map_merge(&sum, mid);
+			joined = &sum;
 		}
-		q->join_right = above(q, &side) && map_mergeable(&s->rules, &joined, &side);
+		side = above(q, &cut);
+		q->join_right = side && map_mergeable(&s->rules, joined, side);
 	}
-	stay = q->left + q->has_mid + q->right;
+	stay = q->left + (mid != NULL) + q->right;
 	q->n_after = s->counts.n + stay - q->old - q->join_left - q->join_right;
 	q->more = stay > q->old ? stay - q->old : 0;
 	return q->more ? tree_reserve(&s->tree, 1, q->more) : 0;
@@ -112,56 +117,59 @@ static void settle(struct quick *q)
 			 backend_seam(s->mmu, q->last + 1, &end);
 }
 
-/* What goes and what comes, each in address order. */
+/* What goes, until the tree changes, and what comes; each in address order. */
 struct run {
-	struct map old[3], cur[3];
+	const struct map *old[3];
+	struct map cur[3];
 	unsigned n_old, n_cur;
 };
 
 static void make_run(const struct quick *q, struct run *r)
 {
-	struct map low = {0}, mid = q->mid, high = {0};
-	bool has_low = below(q, &low), has_high = above(q, &high);
+	struct map *cur = r->cur, cut;
 
-	r->n_old = r->n_cur = 0;
+	r->n_old = 0;
 	if (q->join_left && !q->left)
-		r->old[r->n_old++] = low;
+		r->old[r->n_old++] = q->spot->prev;
 	if (q->old)
-		r->old[r->n_old++] = *q->spot->at;
+		r->old[r->n_old++] = q->spot->at;
 	if (q->join_right && !q->right)
-		r->old[r->n_old++] = high;
+		r->old[r->n_old++] = above(q, &cut);
 
-	/* Joined first, then parted as the host says: an identity spreads to all parts. */
-	if (has_low && q->join_left) {
-		map_merge(&low, &mid);
-		mid = low;
-	} else if (q->left) {
-		r->cur[r->n_cur++] = low;
+	if (q->left && !q->join_left)
+		*cur++ = left_piece(q);
+	if (q->mid) {
+		/* Joined first, then parted as the host says: an identity spreads to all parts. */
+		*cur = q->join_left ? *below(q, &cut) : *q->mid;
+		if (q->join_left)
+			map_merge(cur, q->mid);
+		if (q->join_right)
+			map_merge(cur, above(q, &cut));
+		if (q->apart_left) {
+			cur[1] = map_cut(cur, q->first, cur->last);
+			*cur = map_cut(cur, cur->start, q->first - 1);
+			cur++;
+		}
+		if (q->apart_right) {
+			cur[1] = map_cut(cur, q->last + 1, cur->last);
+			*cur = map_cut(cur, cur->start, q->last);
+			cur++;
+		}
+		cur++;
 	}
-	if (has_high && q->join_right)
-		map_merge(&mid, &high);
-	if (q->apart_left) {
-		r->cur[r->n_cur++] = map_cut(&mid, mid.start, q->first - 1);
-		mid = map_cut(&mid, q->first, mid.last);
-	}
-	if (q->apart_right) {
-		r->cur[r->n_cur++] = map_cut(&mid, mid.start, q->last);
-		mid = map_cut(&mid, q->last + 1, mid.last);
-	}
-	if (q->has_mid)
-		r->cur[r->n_cur++] = mid;
 	if (q->right && !q->join_right)
-		r->cur[r->n_cur++] = high;
+		*cur++ = right_piece(q);
+	r->n_cur = (unsigned)(cur - r->cur);
 }
 
 static void trace(const struct quick *q)
 {
-	if (q->old && (q->fresh || !q->has_mid))
+	if (q->old && (q->fresh || !q->mid))
 		TRACE(unmap, q->first, q->last, q->spot->at->prot);
-	if (q->has_mid && q->fresh)
-		TRACE(map, q->first, q->last, q->mid.prot);
-	else if (q->has_mid)
-		TRACE(change, q->first, q->last, q->mid.prot);
+	if (q->mid && q->fresh)
+		TRACE(map, q->first, q->last, q->mid->prot);
+	else if (q->mid)
+		TRACE(change, q->first, q->last, q->mid->prot);
 }
 
 /* One value for another: nothing of the tree's own changes. */
@@ -172,17 +180,16 @@ static bool swap(struct quick *q)
 	struct map *at = q->spot->at;
 	struct vms_object *went = NULL;
 
-	if (!q->old || !q->has_mid || q->left || q->right || q->join_left || q->join_right ||
-	    (rules->guard && rules->guard(at, rules->arg) != rules->guard(&q->mid, rules->arg)))
+	if (!q->old || !q->mid || q->left || q->right || q->join_left || q->join_right ||
+	    (rules->guard && rules->guard(at, rules->arg) != rules->guard(q->mid, rules->arg)))
 		return false;
-	map_uncount(rules, &s->counts, at);
-	map_count(rules, &s->counts, &q->mid);
-	if (at->obj != q->mid.obj) {
+	map_recount(rules, &s->counts, at, q->mid);
+	if (at->obj != q->mid->obj) {
 		went = at->obj;
-		if (q->mid.obj)
-			object_ref(q->mid.obj);
+		if (q->mid->obj)
+			object_ref(q->mid->obj);
 	}
-	*at = q->mid;
+	*at = *q->mid;
 	object_unref(went); /* last: it may close a file */
 	return true;
 }
@@ -192,6 +199,8 @@ static void apply(struct quick *q)
 {
 	struct vms_space *s = q->space;
 	uint64_t lo = UINT64_MAX, hi = 0;
+	struct vms_object *went[3];
+	unsigned n_went = 0;
 	struct run r;
 
 	trace(q);
@@ -199,22 +208,25 @@ static void apply(struct quick *q)
 		return;
 	settle(q);
 	make_run(q, &r);
-	if (q->has_mid && !q->fresh)
+	if (q->mid && !q->fresh)
 		s->splits += (q->left && !q->join_left) + (q->right && !q->join_right);
 	else
 		s->splits += q->left && q->right && !q->join_right;
 	s->merges += merges_left(q) + merges_right(q) - q->apart_left - q->apart_right;
 
-	for (unsigned i = 0; i < r.n_old; i++)
-		map_uncount(&s->rules, &s->counts, &r.old[i]);
+	for (unsigned i = 0; i < r.n_old; i++) {
+		map_uncount(&s->rules, &s->counts, r.old[i]);
+		if (i >= r.n_cur || r.old[i]->obj != r.cur[i].obj)
+			went[n_went++] = r.old[i]->obj;
+	}
 	for (unsigned i = 0; i < r.n_cur; i++) {
 		map_count(&s->rules, &s->counts, &r.cur[i]);
-		if ((i >= r.n_old || r.old[i].obj != r.cur[i].obj) && r.cur[i].obj)
+		if ((i >= r.n_old || r.old[i]->obj != r.cur[i].obj) && r.cur[i].obj)
 			object_ref(r.cur[i].obj);
 	}
 	if (r.n_old) {
-		lo = r.old[0].start;
-		hi = r.old[r.n_old - 1].last;
+		lo = r.old[0]->start;
+		hi = r.old[r.n_old - 1]->last;
 	}
 	if (r.n_cur) {
 		lo = min_u64(lo, r.cur[0].start);
@@ -223,16 +235,15 @@ static void apply(struct quick *q)
 	if (lo <= hi)
 		tree_replace(&s->tree, lo, hi, r.cur, r.n_cur);
 	/* Last: dropping an object may close its file. */
-	for (unsigned i = 0; i < r.n_old; i++)
-		if (i >= r.n_cur || r.old[i].obj != r.cur[i].obj)
-			object_unref(r.old[i].obj);
+	while (n_went)
+		object_unref(went[--n_went]);
 }
 
 void quick_commit(struct quick *q)
 {
 	struct vms_space *s = q->space;
 
-	TRACE(edit_commit, (uintptr_t)s, q->old, q->left + q->has_mid + q->right);
+	TRACE(edit_commit, (uintptr_t)s, q->old, q->left + (q->mid != NULL) + q->right);
 	s->edits++;
 	apply(q);
 	tree_trim(&s->tree);
@@ -273,7 +284,7 @@ void quick_move_commit(struct quick_move *q)
 	struct vms_space *s = q->from.space;
 
 	TRACE(edit_commit, (uintptr_t)s, q->from.old + q->to.old,
-	      q->from.left + q->from.right + q->to.left + q->to.has_mid + q->to.right);
+	      q->from.left + q->from.right + q->to.left + 1 + q->to.right);
 	s->edits++;
 	apply(&q->to);
 	space_spot(s, q->from.first, &q->from_spot);

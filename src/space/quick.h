@@ -25,10 +25,10 @@ struct quick {
 	const struct tree_spot *spot;
 	uint64_t first, last;  /* the stretch; of an unmapping, what is mapped of it */
 	bool old, left, right; /* is a mapping cut or replaced; does a piece stay below, above */
-	bool has_mid, fresh;
+	bool fresh;
 	bool join_left, join_right;   /* with the piece that stays, or else the neighbour */
 	bool apart_left, apart_right; /* ... which the host does not: commit */
-	struct map mid;
+	const struct map *mid;	      /* lent by the caller until the commit */
 	uint64_t n_after; /* mappings of the space afterwards */
 	unsigned more;	  /* mappings more than before, if nothing is joined */
 };
@@ -36,7 +36,7 @@ struct quick {
 enum { QUICK_NOT = 1 };
 
 /*
- * spot: of `first`. mid: what will stand there, NULL for nothing; fresh: it shows new bytes, as
+ * spot: of `first`. mid: what will stand there, NULL for nothing, lent until the commit; fresh: it shows new bytes, as
  * edit_map, else it is the old mapping with other values, as edit_update.
  * Returns 0, -ENOMEM, or QUICK_NOT: it takes a plan.
  */

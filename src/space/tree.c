@@ -128,12 +128,14 @@ static struct tree_node *take(struct tree *t)
 /* How many slots end below addr: the slot that holds addr, or the first above it. */
 static inline unsigned below(const struct tree_node *node, uint64_t addr)
 {
-	unsigned n = 0;
+	unsigned even = 0, odd = 0; /* two sums: neither waits for the other */
 
-#pragma GCC unroll 16
-	for (unsigned i = 0; i < KEYS; i++)
-		n += node->key[i] < addr;
-	return n;
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < KEYS; i += 2) {
+		even += node->key[i] < addr;
+		odd += node->key[i + 1] < addr;
+	}
+	return even + odd;
 }
 
 static inline uint64_t largest_gap(const struct tree_node *node)
@@ -200,17 +202,18 @@ static inline void set_child(struct tree_node *node, unsigned i, struct tree_nod
 static void descend(const struct tree *t, uint64_t addr, struct path *p)
 {
 	struct tree_node *node = t->root;
-	bool above = below(node, addr) == node->n;
+	unsigned i = below(node, addr);
+	bool above = i == node->n;
 
 	for (unsigned level = t->height - 1; level > 0; level--) {
-		unsigned i = above ? node->n - 1 : below(node, addr);
-
+		i -= above;
 		p->at[level].node = node;
 		p->at[level].slot = i;
 		node = node->child[i];
+		i = above ? node->n : below(node, addr);
 	}
 	p->at[0].node = node;
-	p->at[0].slot = above ? node->n : below(node, addr);
+	p->at[0].slot = i;
 }
 
 /* To the first slot of the next node at this level. False: there is none, the path stays. */
