@@ -190,6 +190,8 @@ struct under {
 int mm_unmap_check(struct vms_mm *mm, uint64_t first, uint64_t last, struct under *under)
 	REQUIRES(mm->space.lock);
 int mm_unmap(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);
+/* Part the mapping that holds addr there; nothing is told to the host. */
+void mm_cut(struct vms_mm *mm, uint64_t addr) REQUIRES(mm->space.lock);
 /* Part the mappings at both ends of the range, as a replacement does that is refused late. */
 void mm_part(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock);
 

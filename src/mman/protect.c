@@ -27,6 +27,26 @@ static void change_flags(struct map *piece, void *arg)
 	piece->flags = (piece->flags & ~f->clear) | f->set;
 }
 
+/* Would the change leave more mappings than there may be? */
+static bool too_many(const struct vms_mm *mm, uint64_t after)
+{
+	return after > mm->space.counts.n && after > mm->pol.max_map_count;
+}
+
+/*
+ * A change of [first, last], inside one mapping, is refused because the parts would be too many.
+ * Linux cuts at its start, then at its end, and asks before each: what it has cut stays cut.
+ */
+static int refuse_parts(struct vms_mm *mm, uint64_t first, uint64_t last) REQUIRES(mm->space.lock)
+{
+	struct map m;
+
+	if (mm->space.counts.n < mm->pol.max_map_count && space_find(&mm->space, first, &m) &&
+	    m.start < first && m.last > last)
+		mm_cut(mm, first);
+	return -ENOMEM;
+}
+
 int mm_set_flags(struct vms_mm *mm, const struct map *part, uint32_t clear, uint32_t set,
 		 void (*tell)(struct vms_mm *mm, const struct map *part, int how), int how)
 {
@@ -38,8 +58,10 @@ int mm_set_flags(struct vms_mm *mm, const struct map *part, uint32_t clear, uint
 	err = edit_update(&e, part->start, part->last, change_flags, &f);
 	if (!err)
 		err = edit_prepare(&e);
-	if (!err && e.after.n > mm->space.counts.n && e.after.n > mm->pol.max_map_count)
-		err = -ENOMEM;
+	if (!err && too_many(mm, e.after.n)) {
+		edit_abort(&e);
+		return refuse_parts(mm, part->start, part->last);
+	}
 	if (!err) {
 		if (tell != NULL)
 			tell(mm, part, how);
@@ -80,7 +102,7 @@ static int protect_check(const struct protect *p, const struct map *part, int64_
 {
 	const uint32_t charged = MM_ACCOUNT | MM_SHARED | MM_NORESERVE;
 	struct vms_mm *mm = p->mm;
-	struct map after = { .flags = part->flags, .prot = p->prot }; /* for its classes */
+	struct map after = *part;
 	int64_t len = (int64_t)map_len(part);
 
 	mm_held(mm);
@@ -90,6 +112,7 @@ static int protect_check(const struct protect *p, const struct map *part, int64_
 		return -EPERM;
 	if (part->prot == p->prot || !(p->prot & VMS_PROT_WRITE))
 		return 0;
+	after.prot = p->prot;
 	if (!mm_may_become(mm, &after, len, *grown) && mm_may_become(mm, part, len, *grown))
 		return -ENOMEM;
 	if (!(part->flags & charged) && !(part->prot & VMS_PROT_WRITE) &&
@@ -155,8 +178,10 @@ static int protect_apply(struct protect *p, uint64_t first, uint64_t last)
 	err = change_parts(p, &e, first, last);
 	if (!err)
 		err = edit_prepare(&e);
-	if (!err && e.after.n > mm->space.counts.n && e.after.n > mm->pol.max_map_count)
-		err = -ENOMEM;
+	if (!err && too_many(mm, e.after.n)) {
+		edit_abort(&e);
+		return refuse_parts(mm, first, last);
+	}
 	if (!err && e.plan.n_ev != 0) {
 		err = backend_protect(mm->space.mmu, first, last - first + 1, p->prot);
 		if (err)
@@ -219,8 +244,7 @@ static int protect_one(struct protect *p, const struct tree_spot *spot, uint64_t
 		       uint64_t last)
 {
 	struct vms_mm *mm = p->mm;
-	struct map part = map_cut(spot->at, first, last);
-	struct map after = map_cut(spot->at, first, last);
+	struct map part = map_cut(spot->at, first, last), after = part;
 	struct quick q;
 	int64_t grown = 0;
 	int err;
@@ -231,10 +255,10 @@ static int protect_one(struct protect *p, const struct tree_spot *spot, uint64_t
 		return err;
 	change_prot(&after, p);
 	err = quick_prepare(&q, &mm->space, spot, first, last, &after, /* fresh = */ false);
-	if (!err && q.n_after > mm->space.counts.n && q.n_after > mm->pol.max_map_count)
-		err = -ENOMEM;
 	if (err)
 		return err;
+	if (too_many(mm, q.n_after))
+		return refuse_parts(mm, first, last);
 	err = backend_protect(mm->space.mmu, first, last - first + 1, p->prot);
 	if (err) {
 		put_rights_back(mm, first, last);
@@ -317,7 +341,7 @@ int64_t vms_mseal(struct vms_mm *mm, uint64_t addr, uint64_t len, uint64_t flags
 	while (!err && addr <= last && space_find(&mm->space, addr, &m)) {
 		struct map part = map_cut(&m, addr, min_u64(m.last, last));
 
-		if (!(part.flags & MM_SEALED))
+		if (!(part.flags & (MM_SEALED | MM_FIXED)))
 			err = mm_set_flags(mm, &part, 0, MM_SEALED, NULL, 0);
 		addr = part.last + 1;
 	}

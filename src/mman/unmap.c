@@ -16,7 +16,7 @@ static void no_change(struct map *piece, void *arg)
 {
 }
 
-static void part_at(struct vms_mm *mm, uint64_t addr) REQUIRES(mm->space.lock)
+void mm_cut(struct vms_mm *mm, uint64_t addr)
 {
 	struct edit e;
 	struct map m;
@@ -36,8 +36,8 @@ static void part_at(struct vms_mm *mm, uint64_t addr) REQUIRES(mm->space.lock)
 
 void mm_part(struct vms_mm *mm, uint64_t first, uint64_t last)
 {
-	part_at(mm, first);
-	part_at(mm, last + 1);
+	mm_cut(mm, first);
+	mm_cut(mm, last + 1);
 }
 
 /* What is left of an unmapping that was refused at the mapping `at`. */
@@ -45,7 +45,7 @@ static int refuse(struct vms_mm *mm, uint64_t first, const struct map *at, int e
 	REQUIRES(mm->space.lock)
 {
 	if (at->start > first)
-		part_at(mm, first);
+		mm_cut(mm, first);
 	return err;
 }
 
