@@ -153,7 +153,7 @@ int diff_random(struct diff *d, uint64_t seed, size_t steps, struct script *s, s
 	int r = reset(d);
 
 	s->n = 0;
-	gen_start(&g, seed, d->follow->mmap_base, d->page, d->contents);
+	gen_start(&g, seed, d->follow->mmap_base, d->page, d->contents, d->wall);
 	while (r == 0 && s->n < steps) {
 		const struct maps *now =
 			s->n == 0 ? &nothing : &b.maps[0][b.n == 0 ? BATCH - 1 : b.n - 1];

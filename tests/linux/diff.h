@@ -11,6 +11,7 @@
 struct diff {
 	struct side *lead, *follow; /* lead goes first, one operation at a time */
 	bool contents;
+	bool wall; /* sequences begin with a fill */
 	uint64_t page;
 	uint64_t calls; /* compared so far, over all sequences */
 	uint64_t by_kind[OP_KINDS], failed_by_kind[OP_KINDS];

@@ -18,6 +18,8 @@
 
 #include "side.h"
 
+#define OWN_REGIONS 3 /* once filled: code, area, fill */
+
 /* Answers to a touch that the kernel never gives: engine and host do not agree. */
 #define DISAGREE_REFUSED (-10001) /* the engine refused what the host allowed */
 #define DISAGREE_ALLOWED (-10002) /* the engine said otherwise than the host's signal */
@@ -32,6 +34,8 @@ struct engine {
 	struct rlimit hard[4]; /* by position in `resources` */
 	unsigned char *vec;
 	struct maps host, own, joined; /* see host_agrees() */
+	bool fill;		       /* filled up to `left` more regions */
+	uint64_t left;
 	bool damaged;		       /* its own check failed: nothing more is asked of it */
 };
 
@@ -85,6 +89,10 @@ static int make_mmu(struct engine *e, struct vms_mmu **mmu)
 	return e->backend == ENGINE_RECORD ? vms_mmu_record(mmu) : vms_mmu_host(&p, mmu);
 }
 
+/*
+ * Rules that can be made wrong: "gap", a page less below a growing region; "huge", no large-page
+ * rule; "limit", a region more than there may be; "data", what grows is counted as data.
+ */
 static void fill_policy(struct engine *e, struct vms_mm_policy *p)
 {
 	if (e->backend == ENGINE_HOST) {
@@ -101,6 +109,12 @@ static void fill_policy(struct engine *e, struct vms_mm_policy *p)
 		p->limit[resources[i].guest].hard = e->hard[i].rlim_max;
 	}
 	p->limit[VMS_MM_LIMIT_STACK].soft = 8ul << 20;
+	if (e->fill) {
+		p->max_map_count = (uint32_t)e->left + OWN_REGIONS;
+	}
+	if (e->side.wrong != NULL && strcmp(e->side.wrong, "limit") == 0) {
+		p->max_map_count++;
+	}
 	if (e->side.wrong != NULL && strcmp(e->side.wrong, "gap") == 0) {
 		p->stack_gap -= e->page;
 	}
@@ -109,9 +123,8 @@ static void fill_policy(struct engine *e, struct vms_mm_policy *p)
 	}
 }
 
-static int engine_reset(struct side *side)
+static int start(struct engine *e)
 {
-	struct engine *e = (struct engine *)side;
 	struct vms_mm_policy policy = { .size = sizeof(policy) };
 	struct vms_mmu *mmu;
 	int r;
@@ -143,10 +156,31 @@ static int engine_reset(struct side *side)
 	    vms_mm_set_brk(e->mm, GUEST_BRK) != 0 ||
 	    /* It is in the last 4 KiB, where nothing can be with larger pages. */
 	    (e->like->stack_addr < policy.task_size &&
-	     vms_mm_set_stack(e->mm, e->like->stack_addr) != 0)) {
+	     vms_mm_set_stack(e->mm, e->like->stack_addr) != 0) ||
+	    (e->fill && vms_mm_foreign(e->mm, GUEST_FILL_AT, GUEST_FILL_END - GUEST_FILL_AT, 0,
+				       VMS_MM_FOREIGN_FIXED, "fill") != 0)) {
 		return fail(e, "start");
 	}
 	return 0;
+}
+
+static int engine_reset(struct side *side)
+{
+	struct engine *e = (struct engine *)side;
+
+	e->fill = false;
+	return start(e);
+}
+
+/* One region for all of the child's, and a limit that is as far away. */
+static int64_t fill(struct engine *e, uint64_t left)
+{
+	if (left > 65536) {
+		return -EINVAL;
+	}
+	e->fill = true;
+	e->left = left;
+	return start(e) == 0 ? 0 : -EIO;
 }
 
 /* ---- touching ---- */
@@ -358,6 +392,9 @@ static void perform(struct engine *e, const struct op *op, struct answer *a)
 	case OP_FORK:
 		a->ret = do_fork(e, op);
 		return;
+	case OP_FILL:
+		a->ret = fill(e, v[0]);
+		return;
 	case OP_KINDS:
 		break;
 	}
@@ -389,7 +426,7 @@ static int read_maps(struct engine *e, struct maps *maps)
 	while ((err = vms_mm_next(e->mm, &cursor, &r)) == 0) {
 		struct map_line *l;
 
-		if (r.flags & VMS_MM_FOREIGN) {
+		if (r.flags & VMS_MM_FOREIGN || (e->fill && r.start >= GUEST_FILL_AT)) {
 			continue;
 		}
 		l = maps_add(maps);

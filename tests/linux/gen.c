@@ -49,13 +49,17 @@ static bool once_in(struct gen *g, uint64_t n)
 
 #define PICK(g, array) ((array)[below(g, sizeof(array) / sizeof((array)[0]))])
 
-void gen_start(struct gen *g, uint64_t seed, uint64_t mmap_base, uint64_t page, bool contents)
+void gen_start(struct gen *g, uint64_t seed, uint64_t mmap_base, uint64_t page, bool contents,
+	       bool wall)
 {
 	*g = (struct gen){ .state = seed * 0x2545f4914f6cdd1dul + 1,
 			   .mmap_base = mmap_base,
 			   .page = page,
 			   .contents = contents };
 	g->taste = (unsigned)below(g, TASTES);
+	if (wall) {
+		g->wall = 3 + below(g, once_in(g, 2) ? 8 : 40);
+	}
 }
 
 /* ---- addresses and lengths ---- */
@@ -424,6 +428,8 @@ static void gen_limit(struct gen *g, struct op *op)
 	static const uint64_t memlock[] = {
 		0, 0x1000, 0x10000, 0x10000, 0x40000, 8 << 20, 8 << 20
 	};
+	/* Beside what the fill has. */
+	const uint64_t fill = g->wall != 0 ? GUEST_FILL_END - GUEST_FILL_AT : 0;
 	static const uint64_t as[] = { 0, 0x200000, 0x400000, 0x1000000, ~0ul, ~0ul, ~0ul, ~0ul };
 	static const uint64_t data[] = { 0,    0x1000, 0x10000, 0x40000, 0x400000,
 					 ~0ul, ~0ul,   ~0ul,	~0ul };
@@ -434,6 +440,7 @@ static void gen_limit(struct gen *g, struct op *op)
 	case 0:
 		op->a[0] = RLIMIT_AS;
 		op->a[1] = PICK(g, as);
+		op->a[1] += op->a[1] != ~0ul ? fill : 0;
 		break;
 	case 1:
 		op->a[0] = RLIMIT_DATA;
@@ -490,16 +497,19 @@ static void gen_rare(struct gen *g, const struct maps *maps, struct op *op)
 }
 
 /*
- * The bare child's own regions are sealed, but advice still works on a sealed region, and locking:
- * neither may reach them. Ranges that wrap are refused as a whole and harm nobody.
+ * The bare child's own regions, and the fill, are sealed, but advice still works on a sealed region,
+ * and locking: neither may reach them. Ranges that wrap are refused as a whole and harm nobody.
  */
-static bool reaches_ours(const struct op *op)
+static bool reaches_ours(const struct gen *g, const struct op *op)
 {
 	uint64_t start = op->a[0] & ~0xffful, end = op->a[0] + op->a[1] + 0xfff;
 
 	if (op->kind != OP_MADVISE && op->kind != OP_MLOCK && op->kind != OP_MLOCK2 &&
 	    op->kind != OP_MUNLOCK) {
 		return false;
+	}
+	if (end > start && start < GUEST_FILL_END && end > GUEST_FILL_AT && g->wall != 0) {
+		return true;
 	}
 	return end > start && ((start < GUEST_CODE + GUEST_CODE_SIZE && end > GUEST_CODE) ||
 			       (start < GUEST_AREA + GUEST_AREA_SIZE && end > GUEST_AREA));
@@ -554,7 +564,7 @@ static void draw(struct gen *g, const struct maps *maps, struct op *op)
 	unsigned kind;
 
 	memset(op, 0, sizeof(*op));
-	if (maps->n > 48 && once_in(g, 4)) {
+	if (g->wall != 0 ? maps->n >= g->wall && once_in(g, 12) : maps->n > 48 && once_in(g, 4)) {
 		gen_sweep(g, maps, op);
 		return;
 	}
@@ -638,6 +648,7 @@ void gen_round(struct op *op, uint64_t page)
 		a[1] = a[1] == ~0ul ? a[1] : round_len(a[1], page);
 		return;
 	case OP_FORK:
+	case OP_FILL:
 	case OP_MLOCKALL:
 	case OP_MUNLOCKALL:
 		return;
@@ -679,8 +690,13 @@ static bool meets_code(const struct op *op, uint64_t page)
 void gen_next(struct gen *g, const struct maps *maps, struct op *op)
 {
 	g->step++;
+	if (g->step == 1 && g->wall != 0) {
+		*op = (struct op){ .kind = OP_FILL, .a = { g->wall } };
+		return;
+	}
 	do {
 		draw(g, maps, op);
 		gen_round(op, g->page);
-	} while (reaches_ours(op) || meets_code(op, g->page) || (g->contents && leaves_window(op)));
+	} while (reaches_ours(g, op) || meets_code(op, g->page) ||
+		 (g->contents && leaves_window(op)));
 }

@@ -17,12 +17,14 @@ struct gen {
 	uint64_t state; /* of the random numbers */
 	uint64_t page;	/* page size of the guest; arguments are mostly multiples */
 	uint64_t mmap_base;
+	uint64_t wall;	/* 0, or: so many regions may be beside ours */
 	bool contents;	/* contents are compared too: leave out what makes them undefined */
 	unsigned step;	/* of this sequence */
 	unsigned taste; /* what this sequence likes to do; drawn at its start */
 };
 
-void gen_start(struct gen *g, uint64_t seed, uint64_t mmap_base, uint64_t page, bool contents);
+void gen_start(struct gen *g, uint64_t seed, uint64_t mmap_base, uint64_t page, bool contents,
+	       bool wall);
 void gen_next(struct gen *g, const struct maps *maps, struct op *op);
 
 /*

@@ -169,6 +169,29 @@ static long do_fork(uint64_t parent_goes_on)
 	return 0;
 }
 
+/*
+ * Pages without rights and pages to read by turns: no two of them are one region. A range that
+ * reaches in from outside meets a sealed one first; to seal them all takes long.
+ */
+static long fill(uint64_t addr, uint64_t bytes, uint64_t n)
+{
+	/* PRIVATE | ANONYMOUS | NORESERVE | FIXED_NOREPLACE */
+	long ret = sys6(__NR_mmap, addr, bytes, 0, 0x104022, -1ul, 0);
+
+	for (uint64_t i = 1; ret >= 0 && i < n; i += 2) {
+		uint64_t start = i * 4096, end = i + 1 == n ? bytes : start + 4096;
+
+		ret = sys3(__NR_mprotect, addr + start, end - start, 1);
+	}
+	if (ret >= 0) {
+		ret = sys3(GUEST_NR_MSEAL, addr, 4096, 0);
+	}
+	if (ret < 0 || n == 0) {
+		return ret;
+	}
+	return sys3(GUEST_NR_MSEAL, addr + (n - 1) * 4096, bytes - (n - 1) * 4096, 0);
+}
+
 static void perform(struct guest_op *op)
 {
 	struct guest_area *area = AREA;
@@ -199,6 +222,9 @@ static void perform(struct guest_op *op)
 		return;
 	case GUEST_FORK:
 		op->ret = do_fork(op->a[0]);
+		return;
+	case GUEST_FILL:
+		op->ret = fill(op->a[0], op->a[1], op->a[2]);
 		return;
 	case GUEST_LIMIT:
 		op->ret = sys6(__NR_prlimit64, 0, op->a[0], 0, (unsigned long)area->limit, 0, 0);
@@ -232,9 +258,33 @@ static void perform(struct guest_op *op)
 	}
 }
 
-/* Append a file of /proc to the text; the size, or 0 when it did not fit. */
+/* The address that begins the last of the whole lines in text[from, to). */
+static uint64_t last_address(uint32_t from, uint32_t to)
+{
+	const char *text = AREA->text;
+	uint64_t v = 0;
+
+	while (to > from && text[to - 1] != '\n') {
+		to--;
+	}
+	if (to == from) {
+		return 0;
+	}
+	for (to--; to > from && text[to - 1] != '\n'; to--) {
+	}
+	for (; text[to] != '-'; to++) {
+		v = v << 4 | (uint64_t)(text[to] <= '9' ? text[to] - '0' : text[to] - 'a' + 10);
+	}
+	return v;
+}
+
+/*
+ * Append a file of /proc to the text, the maps no further than they are wanted; the size, or 0 when
+ * it did not fit.
+ */
 static uint32_t read_all(int fd, uint32_t at)
 {
+	uint64_t end = fd == GUEST_MAPS_FD ? AREA->maps_end : 0;
 	uint32_t len = 0;
 
 	for (;;) {
@@ -253,6 +303,9 @@ static uint32_t read_all(int fd, uint32_t at)
 			return len;
 		}
 		len += (uint32_t)n;
+		if (end != 0 && last_address(at, at + len) >= end) {
+			return len;
+		}
 	}
 }
 

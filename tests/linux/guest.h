@@ -5,8 +5,8 @@
  * The child is a program without a C library. It owns nothing but its code, at a fixed address,
  * and one shared area, at another. Everything else of its address space belongs to the test.
  * The area holds a queue of operations; the child performs them in order and leaves beside each one
- * the answer of the kernel and, if asked, the text of /proc/self/maps and of /proc/self/status right
- * after it.
+ * the answer of the kernel and, if asked, the text of /proc/self/maps and of /proc/self/status
+ * right after it.
  *
  *   GUEST_CODE                GUEST_BRK                    GUEST_AREA
  *   | code |      ...         | heap ->       ...  mmap_base |  area  |   TASK
@@ -26,6 +26,10 @@
 #define GUEST_MAPS_FD	191
 #define GUEST_STATUS_FD 192
 
+/* Where regions are piled up to the limit: above mmap_base if ROOM_WALL (side.h) is left there. */
+#define GUEST_FILL_AT  0x7fffe0000000ul
+#define GUEST_FILL_END 0x7ffff8000000ul
+
 #define GUEST_PAGE_MOST 65536u /* heap and area are aligned to it */
 
 #define GUEST_STACK (32u << 10)
@@ -40,6 +44,7 @@ enum guest_op_number {
 	GUEST_FORK,	       /* a0: 0 the child goes on, 1 the parent goes on */
 	GUEST_PEEK,	       /* a0 address, a1 pages of 4 KiB: answers in peek[] */
 	GUEST_LIMIT,	       /* a0 resource, a1 soft; the hard limit stays */
+	GUEST_FILL,	       /* a0 address, a1 bytes, a2 regions to make of them */
 	GUEST_EXIT,
 };
 
@@ -76,6 +81,7 @@ struct guest_area {
 	uint32_t sig, code;
 	uint64_t addr;
 	uint64_t limit[2];
+	uint64_t maps_end; /* regions from here on need not be told; 0: all are */
 	struct guest_op op[GUEST_QUEUE];
 	struct guest_peek peek[GUEST_PEEKS];
 	unsigned char stack[GUEST_STACK] __attribute__((aligned(4096)));

@@ -39,6 +39,7 @@ struct kernel {
 	pid_t pid;
 	uint64_t page;	       /* of the guest we stand for */
 	uint64_t room;	       /* RLIMIT_STACK at exec */
+	uint64_t most_maps;    /* vm.max_map_count */
 	struct rlimit memlock; /* every child starts with that, whatever ours became */
 };
 
@@ -182,7 +183,8 @@ static void parse_maps(const struct kernel *k, const char *text, size_t len, str
 		while (*p == ' ') {
 			p++;
 		}
-		if (l.end <= GUEST_TASK && l.start != GUEST_CODE && l.start != GUEST_AREA) {
+		if (l.end <= GUEST_TASK && l.start != GUEST_CODE && l.start != GUEST_AREA &&
+		    (k->area->maps_end == 0 || l.start < k->area->maps_end)) {
 			l.shows = what_shows(k, p, makedev(major, minor), ino);
 			*maps_add(maps) = l;
 		}
@@ -237,9 +239,21 @@ static const uint32_t numbers[OP_KINDS] = {
 	[OP_TOUCH] = GUEST_TOUCH,
 	[OP_LIMIT] = GUEST_LIMIT,
 	[OP_FORK] = GUEST_FORK,
+	[OP_FILL] = GUEST_FILL,
 };
 
-static void encode(const struct kernel *k, const struct op *op, bool want_maps, struct guest_op *g)
+/* As many regions as leave room for `left` more, beside the child's code and its area. */
+static void encode_fill(struct kernel *k, uint64_t left, uint64_t a[6])
+{
+	uint64_t n = k->most_maps > left + 2 ? k->most_maps - left - 2 : 0;
+
+	k->area->maps_end = GUEST_FILL_AT;
+	a[0] = GUEST_FILL_AT;
+	a[1] = GUEST_FILL_END - GUEST_FILL_AT;
+	a[2] = n;
+}
+
+static void encode(struct kernel *k, const struct op *op, bool want_maps, struct guest_op *g)
 {
 	memset(g, 0, sizeof(*g));
 	g->nr = numbers[op->kind];
@@ -247,6 +261,9 @@ static void encode(const struct kernel *k, const struct op *op, bool want_maps, 
 	memcpy(g->a, op->a, sizeof(g->a));
 	if (op->kind == OP_MMAP) {
 		g->a[4] = (uint64_t)(int64_t)fileset_fd(&k->files, op->a[4]);
+	}
+	if (op->kind == OP_FILL) {
+		encode_fill(k, op->a[0], g->a);
 	}
 }
 
@@ -423,6 +440,21 @@ static int copy_program(const char *path)
 	return fchmod(to, 0755) == 0 ? to : -1;
 }
 
+static uint64_t read_most_maps(void)
+{
+	FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+	unsigned long n = 0;
+
+	if (f != NULL && fscanf(f, "%lu", &n) != 1) {
+		n = 0;
+	}
+	if (f != NULL) {
+		fclose(f);
+	}
+	/* More than fit into the room for them cannot be made. */
+	return n <= (GUEST_FILL_END - GUEST_FILL_AT) / 4096 ? n : 0;
+}
+
 struct side *kernel_side(const char *program, int base, uint64_t room, uint64_t page, char *why,
 			 size_t size)
 {
@@ -438,6 +470,7 @@ struct side *kernel_side(const char *program, int base, uint64_t room, uint64_t 
 				 .close = kernel_close };
 	k->room = room;
 	k->page = page;
+	k->most_maps = read_most_maps();
 	getrlimit(RLIMIT_MEMLOCK, &k->memlock);
 	if (room == ROOM_WIDE) {
 		k->memlock.rlim_cur =

@@ -5,6 +5,8 @@
  *	linux-diff [options]             random sequences until --calls or --seconds
  *	linux-diff [options] PATH...     replay kept scripts: files, or folders of *.mm
  *
+ * With --wall both sides start with all but a few of the regions they may have (vm.max_map_count).
+ *
  * Exit status: 0 no difference, 1 a difference (printed as a short script), 2 cannot run, 77 this
  * machine cannot be compared with.
  */
@@ -28,7 +30,7 @@ static struct {
 	double seconds;
 	size_t steps;
 	const char *guest, *lead, *keep, *wrong;
-	bool live, contents, verbose;
+	bool live, contents, verbose, wall;
 } opt = { .seed = 1, .page = 4096, .steps = 600, .guest = GUEST_PROGRAM, .lead = "record" };
 
 static double now(void)
@@ -55,7 +57,7 @@ static int usage(void)
 	      "BYTES]\n"
 	      "                  [--backend record|host|kernel] [--live] [--keep FILE] "
 	      "[--verbose]\n"
-	      "                  [--verbose] [FILE.mm or FOLDER...]\n",
+	      "                  [--contents] [--wall] [--wrong RULE] [FILE.mm or FOLDER...]\n",
 	      stderr);
 	return 2;
 }
@@ -77,7 +79,8 @@ static int report(struct diff *d, struct script *s, struct difference *x, uint64
 	}
 	fprintf(stderr, "seed %lu, step %zu: the sides differ; shrinking\n", seed, step);
 	s->n = x->step + 1;
-	if (diff_shrink(d, s, x) < 0) {
+	/* A fill takes its time, and a mistake made on purpose is known. */
+	if (!(opt.wall && opt.wrong != NULL) && diff_shrink(d, s, x) < 0) {
 		return broken(d);
 	}
 	printf("# seed %lu, step %zu of %zu\n", seed, step, full);
@@ -207,6 +210,7 @@ static bool parse(int argc, char **argv)
 		{ "live", 0, NULL, 'l' },      { "keep", 1, NULL, 'k' },
 		{ "guest", 1, NULL, 'g' },     { "contents", 0, NULL, 'C' },
 		{ "wrong", 1, NULL, 'w' },     { "verbose", 0, NULL, 'v' },
+		{ "wall", 0, NULL, 'W' },
 		{ NULL, 0, NULL, 0 }
 	};
 	int c;
@@ -249,6 +253,9 @@ static bool parse(int argc, char **argv)
 		case 'v':
 			opt.verbose = true;
 			break;
+		case 'W':
+			opt.wall = true;
+			break;
 		default:
 			return false;
 		}
@@ -275,7 +282,10 @@ static bool kernel_fits(void)
 static bool open_sides(struct diff *d, char *why, size_t size)
 {
 	bool host = strcmp(opt.lead, "host") == 0;
-	uint64_t room = host ? ROOM_WIDE : opt.page > 4096 ? ROOM_PAGES : ROOM_USUAL;
+	uint64_t room = host		  ? ROOM_WIDE
+			: opt.wall	  ? ROOM_WALL
+			: opt.page > 4096 ? ROOM_PAGES
+					  : ROOM_USUAL;
 
 	if (host && opt.page > 4096) {
 		snprintf(why, size,
@@ -284,6 +294,7 @@ static bool open_sides(struct diff *d, char *why, size_t size)
 		return false;
 	}
 	d->contents = opt.contents || host;
+	d->wall = opt.wall;
 	d->follow = kernel_side(opt.guest, KERNEL_BASE, room, opt.page, why, size);
 	if (d->follow == NULL) {
 		return false;

@@ -53,6 +53,7 @@ static const struct {
 	[OP_TOUCH] = { "touch", "atn" },
 	[OP_LIMIT] = { "limit", "Rn" },
 	[OP_FORK] = { "fork", "k" },
+	[OP_FILL] = { "fill", "n" },
 };
 
 struct word {

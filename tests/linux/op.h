@@ -13,6 +13,9 @@
  * Numbers are hexadecimal. An address may be written A+x or A-x (from the arena), B+x (from the
  * heap's start) or T-x (from mmap_base); rights and flags by name joined with '|', where the last
  * part may be a number. A line is what it says on every page size: arguments are bytes.
+ *
+ * "fill N" stands first in a script, if at all: beside what the sides have themselves, only N more
+ * regions can be. It is performed where there is room for it (linux-diff --wall).
  */
 #ifndef TESTS_LINUX_OP_H
 #define TESTS_LINUX_OP_H
@@ -45,6 +48,7 @@ enum op_kind {
 	OP_TOUCH, /* address, 'r' or 'w', byte to write */
 	OP_LIMIT, /* resource (RLIMIT_*), soft */
 	OP_FORK,  /* 0: go on as the child; 1: as the parent */
+	OP_FILL,  /* how many more regions can be */
 	OP_KINDS
 };
 

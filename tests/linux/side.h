@@ -2,9 +2,10 @@
 /*
  * side.h: one of the two that are compared: the kernel in a bare child, or the engine.
  *
- * Both perform the same operations from the same empty start and report, after each, the answer, the
- * counters and all regions. A region is compared by its extent, rights, sharing, offset and what it shows; our
- * own two regions of the bare child (guest.h) and what lies above user space are left out.
+ * Both perform the same operations from the same empty start and report, after each, the answer,
+ * the counters and all regions. A region is compared by its extent, rights, sharing, offset and
+ * what it shows; our own two regions of the bare child (guest.h), what a fill made and what lies
+ * above user space are left out.
  */
 #ifndef TESTS_LINUX_SIDE_H
 #define TESTS_LINUX_SIDE_H
@@ -72,13 +73,14 @@ struct side {
 	int (*peek)(struct side *side, uint64_t addr, size_t n, struct guest_peek *peek);
 	void (*close)(struct side *side);
 	char why[4096];
-	const char *wrong; /* of an engine: a rule to get wrong on purpose: "gap", "huge", "data"; or NULL */
+	const char *wrong; /* of an engine: a rule to get wrong on purpose, or NULL (engine.c) */
 	uint64_t mmap_base;
 	uint64_t stack_addr; /* the kernel calls a region that holds it [stack] */
 };
 
 #define ROOM_USUAL (8ul << 20)	    /* mmap_base as any process has it */
 #define ROOM_PAGES (256ul << 20)    /* with larger pages: it can be moved to a multiple of them */
+#define ROOM_WALL  (1ul << 30)	    /* for a fill above mmap_base */
 #define WINDOW_END 0x550000000000ul /* with the host backend the guest lies below, we above */
 #define LOCK_WIDE  (256ul << 20)    /* RLIMIT_MEMLOCK then: the host locks without a limit */
 #define ROOM_WIDE \
