@@ -184,7 +184,7 @@ VMS_API int vms_object_create_file(struct vms_arena *arena, int fd,
  * vms_object_create_host - memory that the caller owns: [hva, hva + bytes), for as long as the
  * object lives; params->release is called when its last user has gone.
  *
- * It owns no pages and has no children but slices and references. Flags: NO_WRITE.
+ * It owns no pages and has no children but slices. Flags: NO_WRITE.
  * Returns:   0, or -EINVAL (also: hva or bytes not page aligned, bytes 0), -ERANGE (wraps), -ENOMEM
  * Since:     0.2
  * Source:    reference row F60
@@ -224,7 +224,9 @@ enum vms_child_kind {
  *	SNAPSHOT	of anonymous memory, and of anonymous snapshots. Waits for writers that
  *			are inside the family. Not of anything above a pager or a file.
  *	SNAPSHOT_LAZY	of anonymous memory: a SNAPSHOT. Above a pager or file: an overlay.
- *	SNAPSHOT_MODIFIED  of anonymous memory: a SNAPSHOT. Not of a slice of an overlay.
+ *	SNAPSHOT_MODIFIED  of anonymous memory: a SNAPSHOT. Above a pager or file: an overlay that
+ *			starts with what the parent overlay has written. Neither of a slice of an
+ *			overlay.
  *	SLICE		inside a parent that cannot resize. Flags: none but NO_WRITE.
  *	REFERENCE	off and bytes 0.
  *
@@ -233,10 +235,11 @@ enum vms_child_kind {
  * Returns:   0, or
  *            -EINVAL   params, kind, flags (RESIZABLE with NO_WRITE; RESIZABLE slice), off not page
  *                      aligned; a slice that leaves its parent; a reference with off or bytes;
- *                      SNAPSHOT* and REFERENCE of a CONTIGUOUS object
+ *                      SNAPSHOT* of a CONTIGUOUS object
  *            -ERANGE   off + bytes wraps; the offset from the root is too large
- *            -ENOTSUP  kind and parent do not fit (above); parent DISCARDABLE; a slice of a
- *                      resizable object; a resizable reference of one that is not
+ *            -ENOTSUP  kind and parent do not fit (above); parent DISCARDABLE; a SNAPSHOT of a
+ *                      slice; a slice of a resizable object; a reference of a slice, a CONTIGUOUS or
+ *                      a host object, or a resizable one of an object that is not
  *            -EBUSY    SNAPSHOT*: a page of the range is pinned
  *            -ESTALE, -ENOMEM
  * Since:     0.2

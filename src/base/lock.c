@@ -95,6 +95,12 @@ void lock_drop(struct lock *l) UNCHECKED_LOCKS
 	pthread_mutex_unlock(&l->mutex);
 }
 
+/* The thread still counts as a holder: it can take nothing meanwhile. */
+void lock_wait(struct lock *l, pthread_cond_t *cond)
+{
+	pthread_cond_wait(cond, &l->mutex);
+}
+
 void lock_reset_in_child(struct lock *l) UNCHECKED_LOCKS
 {
 	note_drop(l);

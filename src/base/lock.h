@@ -47,6 +47,8 @@ void lock_init(struct lock *l, enum lock_rank rank, const char *name);
 void lock_fini(struct lock *l);
 void lock_take(struct lock *l) ACQUIRES(l);
 void lock_drop(struct lock *l) RELEASES(l);
+/* Wait on the condition; the lock is free meanwhile and held again on return. May wake for nothing. */
+void lock_wait(struct lock *l, pthread_cond_t *cond) REQUIRES(l);
 /* After fork, in the child, by the thread that took it before: free, with nobody waiting. */
 void lock_reset_in_child(struct lock *l) RELEASES(l);
 

@@ -23,7 +23,7 @@
  * changed after birth; [A] atomic.
  *
  * Invariants, checked by content_check:
- *	1 a content that a view or an overlay refers to has a count for each
+ *	1 an overlay is in its root's list and family, and the root has a count for it
  *	2 every frame in a tree lies within [bias, bias + npages)
  *	3 only overlays and paged contents have ZERO slots; only paged ones the dirty kinds
  *	4 below_limit <= npages, and no page at or past below_limit shows the root
@@ -64,6 +64,7 @@ struct content {
 	struct content *next, **link; /* [F] in the family */
 	const struct world *world;    /* [I] */
 	struct vms_arena *arena;      /* [I] NULL for HOST */
+	unsigned shift;		      /* [I] of the page size, in bits */
 	atomic_uint refs;	      /* views and overlays above */
 	enum content_kind kind;	      /* [I] */
 	uint32_t flags;		  /* [I] VMS_OBJECT_* that are the content's: all but NO_WRITE */
@@ -91,15 +92,14 @@ struct content {
 	bool discarded;	   /* [F] */
 	uint64_t children; /* [F] live children of its views that are no slices: no decommit */
 
-	struct source *source;		  /* [I] PAGED */
-	int fd;				  /* [I] FILE: our duplicate, else -1 */
-	bool fd_writable;		  /* [I] */
-	unsigned char *hva;		  /* [I] HOST */
+	struct source *source; /* [I] PAGED */
+	int fd;		       /* [I] FILE: our duplicate, else -1 */
+	bool fd_writable;      /* [I] */
+	unsigned char *hva;    /* [I] HOST */
 	/* DISCARDABLE: registered by content.c; PAGED: by source_create, until source_destroy */
 	struct arena_evictable evictable;
 	void (*release)(void *arg); /* [I] called at the very end; the creator's */
 	void *release_arg;	    /* [I] */
-	struct vms_object *views;	  /* [F] by view_next */
 };
 
 /* ---- Views ---- */
@@ -165,7 +165,10 @@ void content_let_go(struct arena_evictable *e);
 int view_create(struct content *c, enum vms_object_kind kind,
 		const struct vms_object_params *params, struct view *parent, struct view **out);
 /* Params as a caller gave them: 0 or -EINVAL/-ERANGE; the size in pages. */
-int params_check(const struct vms_object_params *params, uint32_t allowed, uint64_t *npages);
+int params_check(const struct vms_object_params *params, uint32_t allowed, unsigned shift,
+		 uint64_t *npages);
+/* A DISCARDABLE content may be emptied from now on. */
+void discard_register(struct content *c);
 
 /* ---- The gate ---- */
 
@@ -254,7 +257,10 @@ bool content_shows_below(const struct content *c, uint64_t page);
  */
 slot_t content_zero_slot(const struct content *c, uint64_t page);
 
-/* The validator of a whole family: 0, or -EINVAL with a sentence. For tests. */
-int content_check(struct vms_object *any);
+/*
+ * The validator of a whole family: 0, or -EINVAL with a sentence. *frames (may be NULL): how many
+ * the family holds; over all families of an arena they add up to what it has granted. For tests.
+ */
+int content_check(struct vms_object *any, uint64_t *frames);
 
 #endif

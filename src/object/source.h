@@ -61,6 +61,7 @@ void source_clip(struct source *s, uint64_t npages);
 bool source_may_evict(const struct source *s, uint64_t page);
 /* It was written, or resized. */
 void source_modified(struct source *s);
+bool source_is_modified(const struct source *s);
 
 int source_check(const struct source *s);
 
