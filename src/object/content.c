@@ -531,9 +531,9 @@ int vms_object_create_file(struct vms_arena *arena, int fd, const struct vms_obj
 	const struct world *w = arena_world(arena);
 	unsigned shift = arena_page_shift(arena);
 	struct vms_object_params sized;
-	uint64_t npages, bytes;
+	uint64_t npages, bytes = 0;
+	bool writable = false;
 	struct content *c;
-	bool writable;
 	int err;
 
 	err = params_check(params, VMS_OBJECT_NO_WRITE, shift, &npages);
