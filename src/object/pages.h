@@ -76,17 +76,23 @@ slot_t pages_get(const struct pages *p, uint64_t index);
 
 /*
  * Make single slots of [first, first + n) changeable: exclusive leaves exist for all of them.
- * Changes no slot's meaning. 0, or -ENOMEM with nothing visible changed.
+ * Changes no slot's meaning. 0, or -ENOMEM with nothing visible changed (and earlier preparations
+ * there are void). Preparations of several ranges add up; they hold until the lock is dropped, the
+ * tree is shared, or a fill, which ends that of its range and of the leaves at its two ends.
  */
 int pages_prepare(struct pages *p, uint64_t first, uint64_t n);
-/* Make whole-range changes possible: exclusive paths at the two ends, room to the height. */
+/* Make one pages_fill of just this range possible: exclusive paths at the two ends, room to the
+ * height. The same results. */
 int pages_prepare_range(struct pages *p, uint64_t first, uint64_t n);
 
 /* => the index is prepared. The tree takes over the caller's count of a frame; the slot that stood
  * there is returned, with its count. Cannot fail. */
 slot_t pages_set(struct pages *p, uint64_t index, slot_t slot);
-/* => the range is prepared (pages_prepare_range, or pages_prepare). Every slot becomes the mark; counts of frames go to
- * *freed. Cannot fail; costs the nodes that go. */
+/*
+ * => the range is prepared: itself by pages_prepare_range, or it and perhaps more by pages_prepare.
+ * Every slot becomes the mark; counts of frames go to *freed. Cannot fail; costs the nodes that go.
+ * A tree of nothing but EMPTY has no nodes afterwards.
+ */
 void pages_fill(struct pages *p, uint64_t first, uint64_t n, slot_t mark,
 		struct frame_batch *freed);
 /*
@@ -124,7 +130,9 @@ uint64_t pages_count(const struct pages *p, uint64_t first, uint64_t n);
 void pages_sharers(struct pages *first, const struct pages *tree,
 		   void (*fn)(void *arg, uint64_t sharers, uint64_t frames), void *arg);
 
-/* The validator of one tree: 0, or -EINVAL with a sentence. */
+/* The validators, of one tree and of a family (first and its siblings): 0, or -EINVAL with a
+ * sentence. Under the family's lock. */
 int pages_check(const struct pages *p);
+int pages_check_family(const struct pages *first);
 
 #endif
