@@ -278,23 +278,62 @@ void mm_note_growing(struct vms_mm *mm, bool moved)
 	}
 }
 
+/*
+ * The host grows by its own pages: of the guest's page that it reached, it may hold the upper part
+ * alone. Whatever falls into the rest grows it further, so a guest cannot tell; but before anything
+ * else is done to the page it is completed, as one that grows too. -EEXIST: it has grown meanwhile.
+ */
+static int complete_page(struct vms_mm *mm, const struct map *m, uint64_t grown)
+	REQUIRES(mm->space.lock)
+{
+	struct backend_map b = { .addr = m->start, .len = grown - m->start, .prot = m->prot,
+				 .fd = -1, .flags = BACKEND_GROWSDOWN | BACKEND_NOREPLACE };
+
+	if (b.len == 0)
+		return 0;
+	if (m->flags & MM_NOHUGEPAGE)
+		b.flags |= BACKEND_STACK;
+	if (m->flags & MM_NORESERVE)
+		b.flags |= BACKEND_NORESERVE;
+	if (m->flags & MM_LOCKED)
+		b.flags |= BACKEND_LOCKED;
+	return backend_map(mm->space.mmu, &b);
+}
+
 /* One mapping, found by its last byte. */
 static int catch_up_one(struct vms_mm *mm, uint64_t last) REQUIRES(mm->space.lock)
 {
 	struct map m, below;
-	uint64_t start, floor = 0;
+	uint64_t grown, start, floor = 0;
+	struct edit e;
 	int err;
 
 	if (!space_find(&mm->space, last, &m) || !(m.flags & MM_GROWSDOWN))
 		return 0;
 	if (space_find_below(&mm->space, m.start, &below))
 		floor = below.last + 1;
-	start = align_down(backend_grown(mm->space.mmu, m.start, floor), mm_page(mm));
+	grown = backend_grown(mm->space.mmu, m.start, floor);
+	start = align_down(grown, mm_page(mm));
 	if (start >= m.start || start < floor)
 		return 0;
 	m.off -= m.start - start;
+	m.last = m.start - 1;
 	m.start = start;
-	err = note_mapping(mm, &m);
+	edit_init(&e, &mm->space);
+	/* It grows, it does not merge with what it reaches. */
+	e.plan.keep_first = e.plan.keep_last = start;
+	err = edit_map(&e, &m);
+	if (!err)
+		err = edit_prepare(&e);
+	while (!err && (err = complete_page(mm, &m, grown)) == -EEXIST) {
+		uint64_t now = max_u64(backend_grown(mm->space.mmu, grown, start), start);
+
+		err = now < grown ? 0 : -ENOMEM;
+		grown = now;
+	}
+	if (!err)
+		edit_commit(&e);
+	edit_abort(&e);
 	mm->growing_bytes = mm->space.counts.bytes[MM_CLASS_STACK];
 	return err;
 }

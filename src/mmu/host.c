@@ -490,8 +490,9 @@ static void host_destroy(struct vms_mmu *mmu)
 /* Indexed by: guard markers, kind of holes. */
 enum { RESERVED_WINDOW, LARGER_PAGES, REAL_HOLES };
 static const struct backend_ops host_ops[2][3] = {
-	{ OPS(BACKEND_ADDS), OPS(0), OPS(REAL) },
-	{ OPS(BACKEND_GUARDS | BACKEND_ADDS), OPS(BACKEND_GUARDS), OPS(BACKEND_GUARDS | REAL) },
+	{ OPS(BACKEND_ADDS), OPS(BACKEND_GROWS), OPS(REAL) },
+	{ OPS(BACKEND_GUARDS | BACKEND_ADDS), OPS(BACKEND_GUARDS | BACKEND_GROWS),
+	  OPS(BACKEND_GUARDS | REAL) },
 };
 
 static int check_params(const struct vms_mmu_host_params *p, uint64_t host_page, uint64_t page)
@@ -565,8 +566,8 @@ int vms_mmu_host(const struct vms_mmu_host_params *params, struct vms_mmu **mmu)
 	/* No bytes are advised: the host only says whether it knows the advice. */
 	guards = w->madvise(w, h->lo + h->delta, 0, MADV_GUARD_INSTALL) == 0;
 	/*
-	 * Beside a reservation nothing can grow, and the host would grow by its own pages, which
-	 * leaves larger guest pages mapped in part: in both cases the space grows the region.
+	 * Beside a reservation nothing can grow: the space grows the region. Over real holes the host
+	 * does, by its own pages; the space completes a larger one that was reached.
 	 */
 	if (h->real_holes)
 		kind = page == host_page ? REAL_HOLES : LARGER_PAGES;

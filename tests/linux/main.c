@@ -287,12 +287,6 @@ static bool open_sides(struct diff *d, char *why, size_t size)
 			: opt.page > 4096 ? ROOM_PAGES
 					  : ROOM_USUAL;
 
-	if (host && opt.page > 4096) {
-		snprintf(why, size,
-			 "with the host backend regions grow by the host's own pages: "
-			 "only --page-size 4096 can be compared");
-		return false;
-	}
 	d->contents = opt.contents || host;
 	d->wall = opt.wall;
 	d->follow = kernel_side(opt.guest, KERNEL_BASE, room, opt.page, why, size);
