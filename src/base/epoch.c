@@ -124,7 +124,8 @@ static struct record *chunk_add(unsigned i)
 	const struct world *w = world_default;
 	struct record *none = NULL, *r;
 	size_t bytes = chunk_bytes(i);
-	int64_t p = w->mmap(w, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int64_t p =
+		w->mmap(w, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p < 0)
 		return NULL;
@@ -218,8 +219,8 @@ bool epoch_enter(void)
 {
 	struct record *r = self;
 
-	if (__builtin_expect(
-		    !r || atomic_load_explicit(&r->owner, memory_order_relaxed) != me(), 0))
+	if (__builtin_expect(!r || atomic_load_explicit(&r->owner, memory_order_relaxed) != me(),
+			     0))
 		return enter_first();
 	return enter(r);
 }
@@ -262,8 +263,7 @@ static bool barrier(void)
 	if (fences || w->membarrier(w, BARRIER_EXPEDITED) == 0)
 		return true;
 	/* A forked child of an old kernel must register again. */
-	return w->membarrier(w, BARRIER_REGISTER) == 0 &&
-	       w->membarrier(w, BARRIER_EXPEDITED) == 0;
+	return w->membarrier(w, BARRIER_REGISTER) == 0 && w->membarrier(w, BARRIER_EXPEDITED) == 0;
 #endif
 }
 

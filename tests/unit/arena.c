@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The arena against a naive model: which frames are held, with what count and which bytes. After
+ * every step the arena's own validator runs.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+#include "base/epoch.h"
+#include "store/arena.h"
+#include "world.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct test_world tw;
+static uint64_t page;
+
+static struct vms_arena *make(uint64_t limit, uint64_t reserve)
+{
+	struct vms_arena_params params = { .size = sizeof(params),
+					   .limit = limit,
+					   .reserve = reserve };
+	struct vms_arena *a;
+
+	assert_ok(vms_arena_create(&params, &a));
+	assert_ok(arena_check(a));
+	return a;
+}
+
+static struct vms_arena_info info_of(struct vms_arena *a)
+{
+	struct vms_arena_info info = { .size = sizeof(info) };
+
+	assert_ok(vms_arena_info(a, &info));
+	return info;
+}
+
+static frame_t grant_one(struct vms_arena *a, struct arena_nook *nook, frame_t want)
+{
+	struct frame_list l = { 0 };
+
+	assert_ok(arena_grant(a, nook, want, 1, &l));
+	assert_int_equal(l.n, 1);
+	return arena_take(a, &l);
+}
+
+static void unref_one(struct vms_arena *a, frame_t f)
+{
+	struct frame_batch b;
+
+	frame_batch_init(&b, a);
+	frame_unref(&b, f);
+	frame_batch_end(&b);
+}
+
+/* The first byte and the last of a frame, so that the host has little to do. */
+static void paint(struct vms_arena *a, frame_t f, unsigned char value)
+{
+	unsigned char *p = arena_addr(a, f);
+
+	arena_touch(a, f);
+	p[0] = p[page - 1] = value;
+}
+
+static bool painted(struct vms_arena *a, frame_t f, unsigned char value)
+{
+	const unsigned char *p = arena_addr(a, f);
+
+	return p[0] == value && p[page - 1] == value;
+}
+
+static bool is_zero(struct vms_arena *a, frame_t f)
+{
+	const unsigned char *p = arena_addr(a, f);
+
+	for (uint64_t i = 0; i < page; i++) {
+		if (p[i])
+			return false;
+	}
+	return true;
+}
+
+static uint64_t file_bytes(struct vms_arena *a)
+{
+	struct stat st;
+
+	assert_ok(fstat(arena_fd(a), &st));
+	return (uint64_t)st.st_blocks * 512;
+}
+
+static int set_up(void **state)
+{
+	page = (uint64_t)sysconf(_SC_PAGESIZE);
+	test_world_begin(&tw);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	epoch_synchronize();
+	test_world_end(&tw);
+	return 0;
+}
+
+static void test_life(void **state)
+{
+	struct vms_arena *a = make(0, 0);
+	struct vms_arena_info info = info_of(a);
+
+	assert_int_equal(info.page_size, page);
+	assert_true(info.reserved >= UINT64_C(1) << 40);
+	assert_int_equal(info.limit, UINT64_C(1) << 40);
+	assert_int_equal(info.granted, 0);
+	assert_int_equal(info.handed_out, 0);
+	assert_true(vms_arena_ref(a) == a);
+	vms_arena_unref(a);
+	assert_ok(arena_usable(a));
+	vms_arena_unref(a);
+	vms_arena_unref(NULL);
+}
+
+static void test_params(void **state)
+{
+	struct vms_arena_params p = { .size = sizeof(p) - 1 };
+	struct vms_arena_info info = { .size = sizeof(info) - 1 };
+	struct vms_arena *a = NULL;
+
+	assert_int_equal(vms_arena_create(NULL, &a), -EINVAL);
+	assert_int_equal(vms_arena_create(&p, &a), -EINVAL);
+	p.size = sizeof(p);
+	p.flags = 1;
+	assert_int_equal(vms_arena_create(&p, &a), -EINVAL);
+	p.flags = 0;
+	p.reserve = (UINT64_C(1) << 44) + 1;
+	assert_int_equal(vms_arena_create(&p, &a), -EINVAL);
+	assert_null(a);
+	a = make(1, 1);
+	assert_int_equal(vms_arena_info(a, &info), -EINVAL);
+	vms_arena_unref(a);
+}
+
+static void test_frame(void **state)
+{
+	struct vms_arena *a = make(0, 64 * MIB);
+	struct arena_nook nook = { 0 };
+	frame_t f = grant_one(a, &nook, FRAME_NONE), g = grant_one(a, &nook, FRAME_NONE);
+
+	assert_true(f >= FRAME_FIRST);
+	assert_int_equal(g, f + 1);
+	assert_true(is_zero(a, f));
+	assert_true(frame_exclusive(a, f));
+	frame_ref(a, f);
+	assert_false(frame_exclusive(a, f));
+	unref_one(a, f);
+	assert_true(frame_exclusive(a, f));
+	assert_int_equal(info_of(a).granted, 2 * page);
+
+	assert_int_equal(frame_marks(a, f), 0);
+	assert_int_equal(frame_mark(a, f, FRAME_DIRTY | FRAME_COLD, 0), 0);
+	assert_int_equal(frame_mark(a, f, FRAME_CLEANING, FRAME_DIRTY), FRAME_DIRTY | FRAME_COLD);
+	assert_int_equal(frame_marks(a, f), FRAME_CLEANING | FRAME_COLD);
+	assert_false(frame_unpin(a, f));
+	for (unsigned i = 0; i < 65535; i++)
+		assert_true(frame_pin(a, f));
+	assert_false(frame_pin(a, f));
+	assert_int_equal(frame_pins(a, f), 65535);
+	for (unsigned i = 0; i < 65535; i++)
+		assert_true(frame_unpin(a, f));
+	assert_int_equal(frame_pins(a, f), 0);
+
+	paint(a, f, 7);
+	arena_clear(a, f);
+	assert_true(is_zero(a, f));
+	unref_one(a, f);
+	unref_one(a, g);
+	arena_nook_drop(a, &nook);
+	assert_ok(arena_check(a));
+	assert_int_equal(info_of(a).granted, 0);
+	assert_int_equal(info_of(a).cached, 2 * page);
+	assert_true(arena_trim(a, UINT64_MAX) >= page);
+	assert_int_equal(info_of(a).cached, 0);
+	assert_ok(arena_check(a));
+	vms_arena_unref(a);
+}
+
+/* Runs are aligned, do not overlap, and their numbers are given in order. */
+static void test_runs(void **state)
+{
+	static const struct {
+		uint64_t n;
+		uint32_t len;
+	} cases[] = { { 1, 64 },      { 64, 64 },     { 65, 128 },
+		      { 1000, 1024 }, { 4096, 4096 }, { 9999, 4096 } };
+	struct vms_arena *a = make(0, 256 * MIB);
+	struct arena_nook nook = { 0 };
+	frame_t base[6];
+	uint32_t len[6];
+
+	for (unsigned i = 0; i < 6; i++) {
+		struct frame_list l = { 0 };
+		struct frame_batch b;
+
+		assert_ok(arena_run(a, cases[i].n, &base[i], &len[i]));
+		assert_int_equal(len[i], cases[i].len);
+		assert_int_equal(base[i] % len[i], 0);
+		for (unsigned j = 0; j < i; j++)
+			assert_true(base[i] + len[i] <= base[j] || base[j] + len[j] <= base[i]);
+		assert_ok(arena_grant(a, &nook, base[i] + 2, len[i] - 2, &l));
+		frame_batch_init(&b, a);
+		for (frame_t f = base[i] + 2; l.n; f++) {
+			assert_int_equal(arena_take(a, &l), f);
+			frame_unref(&b, f);
+		}
+		frame_batch_end(&b);
+		assert_ok(arena_check(a));
+	}
+	for (unsigned i = 0; i < 6; i++)
+		arena_run_drop(a, base[i], len[i]);
+	arena_trim(a, UINT64_MAX);
+	assert_ok(arena_check(a));
+	/* Everything came back: the same again at the same place. */
+	for (unsigned i = 0; i < 6; i++) {
+		frame_t again;
+
+		assert_ok(arena_run(a, cases[i].n, &again, &len[i]));
+		assert_int_equal(again, base[i]);
+	}
+	vms_arena_unref(a);
+}
+
+/* Every byte of limit and reserve can be had, runs or not, and one more is refused. */
+static void test_limit(void **state)
+{
+	struct vms_arena *a = make(0, 16 * MIB);
+	struct arena_nook nook = { 0 };
+	struct frame_list l = { 0 }, more = { 0 };
+	uint64_t all = info_of(a).limit / page;
+	uint32_t len;
+	frame_t base;
+
+	while (arena_run(a, 1, &base, &len) == 0) /* the numbers are all somebody's */
+		;
+	assert_ok(arena_grant(a, &nook, FRAME_NONE, all - 3, &l));
+	assert_int_equal(arena_grant(a, &nook, FRAME_NONE, 4, &more), -EDQUOT);
+	assert_int_equal(more.n, 0);
+	assert_int_equal(arena_grant(a, &nook, FRAME_NONE, UINT64_MAX, &more), -EDQUOT);
+	assert_ok(arena_check(a));
+	assert_ok(arena_grant(a, &nook, FRAME_NONE, 3, &l));
+	assert_int_equal(l.n, all);
+	assert_ok(arena_check(a));
+	assert_int_equal(arena_grant(a, &nook, FRAME_NONE, 1, &more), -EDQUOT);
+	assert_int_equal(arena_grant_contiguous(a, 1, &base), -EDQUOT);
+	arena_ungrant(a, &l);
+	assert_int_equal(info_of(a).cached, 0); /* never touched: nothing to keep */
+	assert_ok(arena_check(a));
+	vms_arena_unref(a);
+}
+
+static void test_contiguous(void **state)
+{
+	struct vms_arena *a = make(0, 128 * MIB);
+	struct arena_nook nook = { 0 };
+	struct frame_batch b;
+	frame_t first, second;
+
+	grant_one(a, &nook, FRAME_NONE);
+	assert_ok(arena_grant_contiguous(a, 5000, &first));
+	assert_ok(arena_grant_contiguous(a, 1, &second));
+	assert_true(second < first || second >= first + 5000);
+	assert_ok(arena_check(a));
+	assert_int_equal(arena_grant_contiguous(a, 0, &second), -EINVAL);
+	assert_int_equal(info_of(a).granted, 5002 * page);
+	for (frame_t f = first; f < first + 5000; f++) {
+		assert_true(frame_exclusive(a, f));
+		paint(a, f, (unsigned char)f);
+	}
+	frame_batch_init(&b, a);
+	for (frame_t f = first; f < first + 5000; f++)
+		frame_unref(&b, f);
+	frame_batch_end(&b);
+	assert_ok(arena_check(a));
+	assert_true(info_of(a).cached <= 1024 * page);
+	/* What is in the cache stands in the way of so many numbers: it is given back. */
+	assert_ok(arena_grant_contiguous(a, 31 * 1000, &first));
+	assert_true(is_zero(a, first));
+	assert_int_equal(arena_grant_contiguous(a, 128 * MIB / page / 2, &second), -EDQUOT);
+	assert_ok(arena_check(a));
+	vms_arena_unref(a);
+}
+
+/* Memory really goes back: the file's blocks say so. */
+static void test_punch(void **state)
+{
+	struct vms_arena *a = make(0, 128 * MIB);
+	struct arena_nook nook = { 0 };
+	struct frame_list l = { 0 };
+	struct frame_batch b;
+	frame_t *f = calloc(4096, sizeof(*f));
+	uint64_t before;
+
+	assert_ok(arena_grant(a, &nook, FRAME_NONE, 4096, &l));
+	for (unsigned i = 0; i < 4096; i++)
+		paint(a, f[i] = arena_take(a, &l), (unsigned char)i);
+	before = file_bytes(a);
+	assert_true(before >= 4096 * page);
+	frame_batch_init(&b, a);
+	for (unsigned i = 0; i < 4096; i += 2) /* every other: 2,048 holes */
+		frame_unref(&b, f[i]);
+	frame_batch_end(&b);
+	assert_ok(arena_check(a));
+	assert_true(info_of(a).cached <= 1024 * page);
+	assert_true(file_bytes(a) <= before - 1024 * page);
+	assert_true(arena_trim(a, 1) == page);
+	assert_true(arena_trim(a, UINT64_MAX) > 0);
+	assert_int_equal(info_of(a).cached, 0);
+	assert_int_equal(file_bytes(a), 2048 * page);
+	assert_ok(arena_check(a));
+	for (unsigned i = 1; i < 4096; i += 2)
+		assert_true(painted(a, f[i], (unsigned char)i));
+	/* In order, all at once: few host calls. */
+	tw.calls[CALL_FALLOCATE] = 0;
+	frame_batch_init(&b, a);
+	for (unsigned i = 4096; i > 0; i -= 2)
+		frame_unref(&b, f[i - 1]);
+	frame_batch_end(&b);
+	arena_trim(a, UINT64_MAX);
+	assert_int_equal(file_bytes(a), 0);
+	free(f);
+	vms_arena_unref(a);
+}
+
+/* A section that is open keeps a freed frame's bytes as they are. */
+static void test_limbo(void **state)
+{
+	struct vms_arena *a = make(0, 64 * MIB);
+	struct arena_nook nook = { 0 };
+	frame_t f = grant_one(a, &nook, FRAME_NONE);
+
+	paint(a, f, 9);
+	assert_true(epoch_enter());
+	unref_one(a, f);
+	assert_int_equal(arena_trim(a, UINT64_MAX), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		frame_t g = grant_one(a, &nook, f);
+
+		assert_int_not_equal(g, f);
+		paint(a, g, 3);
+		unref_one(a, g);
+	}
+	assert_true(painted(a, f, 9));
+	assert_ok(arena_check(a));
+	epoch_leave();
+	assert_int_equal(arena_trim(a, UINT64_MAX), 201 * page);
+	assert_ok(arena_check(a));
+	vms_arena_unref(a);
+}
+
+/* ---- Random operations ---- */
+
+#define MODEL_FRAMES 6000u
+#define MODEL_RUNS   4u
+#define MODEL_STEPS  700u
+
+struct held {
+	frame_t f;
+	unsigned count;
+	unsigned char value; /* 0: known to be zero, or not written */
+	bool written;
+};
+
+struct model {
+	struct vms_arena *a;
+	struct held held[MODEL_FRAMES];
+	unsigned n;
+	uint64_t limit;
+	struct arena_nook nook[2];
+	struct {
+		frame_t base;
+		uint32_t len;
+	} run[MODEL_RUNS];
+	uint64_t seed;
+};
+
+static uint64_t rnd(struct model *m, uint64_t below)
+{
+	m->seed ^= m->seed << 13;
+	m->seed ^= m->seed >> 7;
+	m->seed ^= m->seed << 17;
+	return (m->seed >> 11) % below;
+}
+
+static void model_check(struct model *m)
+{
+	assert_ok(arena_check(m->a));
+	assert_int_equal(info_of(m->a).granted, m->n * page);
+	for (unsigned i = 0; i < m->n; i++) {
+		const struct held *h = &m->held[i];
+
+		if (frame_exclusive(m->a, h->f) != (h->count == 1))
+			print_error("frame %u\n", h->f);
+		assert_true(frame_exclusive(m->a, h->f) == (h->count == 1));
+		if (h->written)
+			assert_true(painted(m->a, h->f, h->value));
+	}
+}
+
+static void model_hold(struct model *m, frame_t f)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		assert_int_not_equal(m->held[i].f, f);
+	m->held[m->n++] = (struct held){ .f = f, .count = 1 };
+}
+
+static void model_grant(struct model *m)
+{
+	uint64_t n = rnd(m, 8) ? 1 + rnd(m, 40) : 1 + rnd(m, 700);
+	unsigned r = (unsigned)rnd(m, MODEL_RUNS);
+	frame_t want = FRAME_NONE;
+	struct frame_list l = { 0 };
+	int err;
+
+	if (rnd(m, 2) && m->run[r].len)
+		want = m->run[r].base + (frame_t)rnd(m, m->run[r].len);
+	err = arena_grant(m->a, &m->nook[rnd(m, 2)], want, n, &l);
+	if (err) {
+		assert_int_equal(err, -EDQUOT);
+		assert_true(m->n + n > m->limit);
+		return;
+	}
+	assert_true(m->n + n <= m->limit);
+	while (l.n) {
+		frame_t f;
+
+		if (rnd(m, 10) == 0 && l.n < 20) {
+			arena_ungrant(m->a, &l);
+			break;
+		}
+		f = arena_take(m->a, &l);
+		model_hold(m, f);
+		switch (rnd(m, 3)) {
+		case 0:
+			arena_clear(m->a, f);
+			assert_true(is_zero(m->a, f));
+			arena_touch(m->a, f);
+			break;
+		case 1:
+			m->held[m->n - 1].value = (unsigned char)rnd(m, 256);
+			m->held[m->n - 1].written = true;
+			paint(m->a, f, m->held[m->n - 1].value);
+			break;
+		}
+	}
+}
+
+static void model_free(struct model *m)
+{
+	uint64_t n = rnd(m, 8) ? rnd(m, 40) : rnd(m, m->n + 1);
+	unsigned at = m->n ? (unsigned)rnd(m, m->n) : 0;
+	struct frame_batch b;
+
+	frame_batch_init(&b, m->a);
+	for (; n > 0 && m->n; n--) {
+		at = rnd(m, 4) ? at % m->n : (unsigned)rnd(m, m->n);
+		frame_unref(&b, m->held[at].f);
+		if (--m->held[at].count == 0)
+			m->held[at] = m->held[--m->n];
+		at++;
+	}
+	frame_batch_end(&b);
+}
+
+static void model_step(struct model *m)
+{
+	unsigned r = (unsigned)rnd(m, MODEL_RUNS);
+
+	switch (rnd(m, 12)) {
+	case 0 ... 4:
+		model_grant(m);
+		break;
+	case 5 ... 7:
+		model_free(m);
+		break;
+	case 8:
+		for (unsigned i = 0; m->n && i < 20; i++) {
+			struct held *h = &m->held[rnd(m, m->n)];
+
+			frame_ref(m->a, h->f);
+			h->count++;
+		}
+		break;
+	case 9:
+		if (m->run[r].len)
+			arena_run_drop(m->a, m->run[r].base, m->run[r].len);
+		m->run[r].len = 0;
+		if (rnd(m, 3) && arena_run(m->a, 1 + rnd(m, 5000), &m->run[r].base, &m->run[r].len))
+			m->run[r].len = 0;
+		break;
+	case 10:
+		if (rnd(m, 2))
+			arena_nook_drop(m->a, &m->nook[rnd(m, 2)]);
+		else
+			arena_trim(m->a, rnd(m, 600) * page);
+		break;
+	case 11: {
+		uint64_t n = 1 + rnd(m, 300);
+		frame_t first;
+		int err = arena_grant_contiguous(m->a, n, &first);
+
+		if (err) {
+			assert_true(err == -ENOMEM || (err == -EDQUOT && m->n + n > m->limit));
+			break;
+		}
+		for (uint64_t i = 0; i < n; i++)
+			model_hold(m, first + (frame_t)i);
+		assert_true(is_zero(m->a, first));
+		break;
+	}
+	}
+}
+
+static void model_run(uint64_t seed, uint64_t limit, uint64_t reserve)
+{
+	struct model *m = calloc(1, sizeof(*m));
+	struct frame_batch b;
+
+	m->seed = seed;
+	m->limit = limit;
+	m->a = make(limit * page, reserve);
+	for (unsigned i = 0; i < MODEL_STEPS; i++) {
+		model_step(m);
+		if (i % 8 == 0)
+			model_check(m);
+		else
+			assert_ok(arena_check(m->a));
+	}
+	frame_batch_init(&b, m->a);
+	for (; m->n; m->n--) {
+		while (m->held[m->n - 1].count--)
+			frame_unref(&b, m->held[m->n - 1].f);
+	}
+	frame_batch_end(&b);
+	arena_nook_drop(m->a, &m->nook[0]);
+	arena_nook_drop(m->a, &m->nook[1]);
+	for (unsigned i = 0; i < MODEL_RUNS; i++)
+		arena_run_drop(m->a, m->run[i].base, m->run[i].len);
+	arena_trim(m->a, UINT64_MAX);
+	assert_ok(arena_check(m->a));
+	assert_int_equal(file_bytes(m->a), 0);
+	assert_int_equal(info_of(m->a).cached, 0);
+	vms_arena_unref(m->a);
+	free(m);
+}
+
+static void test_random(void **state)
+{
+	for (uint64_t seed = 1; seed <= 3; seed++) {
+		model_run(seed * 7919, 5000, 64 * MIB);
+		model_run(seed * 104729, 5000, 20 * MIB); /* numbers are short, too */
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_life, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_params, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_frame, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_runs, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_contiguous, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_punch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_limbo, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
