@@ -51,6 +51,16 @@ frame_t fake_frame(struct vms_arena *a)
 	return f;
 }
 
+bool fake_frame_at(struct vms_arena *a, frame_t f)
+{
+	CHECK(f >= FRAME_FIRST && f < FAKE_FRAMES);
+	if (a->count[f])
+		return false;
+	a->count[f] = 1;
+	a->granted++;
+	return true;
+}
+
 bool fake_in_run(const struct vms_arena *a, frame_t f)
 {
 	for (uint32_t i = 0; i < a->runs; i++)

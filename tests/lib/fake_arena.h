@@ -32,6 +32,8 @@ struct vms_arena *fake_arena_create(const struct world *w);
 void fake_arena_destroy(struct vms_arena *a);
 /* A granted frame, count 1. */
 frame_t fake_frame(struct vms_arena *a);
+/* The same with the number f, if nobody holds it. For arenas that fake_frame is not used with. */
+bool fake_frame_at(struct vms_arena *a, frame_t f);
 /* Is the number in a run that somebody has put aside? */
 bool fake_in_run(const struct vms_arena *a, frame_t f);
 

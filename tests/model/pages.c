@@ -442,7 +442,7 @@ static void round_of(uint64_t steps)
 
 int main(int argc, char **argv)
 {
-	uint64_t steps = 100000;
+	uint64_t steps = 60000;
 
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--steps"))
