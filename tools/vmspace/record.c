@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "memcalls.h"
 #include "tracefile.h"
 
 #if defined(__x86_64__) || defined(__aarch64__)
@@ -57,41 +58,6 @@ struct recorder {
 	bool last_block; /* written already */
 	int status;	 /* of the program, as a shell has it */
 };
-
-/* The calls that change the map. */
-static const struct {
-	long nr;
-	const char *name;
-} memory_calls[] = {
-	{SYS_mmap, "mmap"},
-	{SYS_munmap, "munmap"},
-	{SYS_mprotect, "mprotect"},
-	{SYS_mremap, "mremap"},
-	{SYS_brk, "brk"},
-	{SYS_madvise, "madvise"},
-	{SYS_mlock, "mlock"},
-	{SYS_mlock2, "mlock2"},
-	{SYS_munlock, "munlock"},
-	{SYS_mlockall, "mlockall"},
-	{SYS_munlockall, "munlockall"},
-	{SYS_remap_file_pages, "remap_file_pages"},
-	{SYS_pkey_mprotect, "pkey_mprotect"},
-	{SYS_shmat, "shmat"},
-	{SYS_shmdt, "shmdt"},
-	{SYS_io_setup, "io_setup"},
-	{SYS_io_destroy, "io_destroy"},
-	{462, "mseal"},
-};
-
-static const char *memory_call(uint64_t nr)
-{
-	for (size_t i = 0; i < sizeof(memory_calls) / sizeof(*memory_calls); i++) {
-		if ((uint64_t)memory_calls[i].nr == nr) {
-			return memory_calls[i].name;
-		}
-	}
-	return NULL;
-}
 
 /* ---- threads ---- */
 
@@ -223,7 +189,7 @@ static void at_syscall(struct recorder *r, struct thread *t)
 		return;
 	}
 	if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
-		name = memory_call(info.entry.nr);
+		name = memory_call(info.entry.nr, true);
 		if (name != NULL) {
 			memset(&t->call, 0, sizeof(t->call));
 			snprintf(t->call.name, sizeof(t->call.name), "%s", name);

@@ -5,6 +5,8 @@
 #include "guest.h"
 #include "mem.h"
 
+#include "../memcalls.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,40 +64,22 @@ static void report_maps(void)
 
 static void report_stats(void)
 {
-	static const struct {
-		int nr;
-		const char *name;
-	} calls[] = {
-		{SYS_mmap, "mmap"},
-		{SYS_munmap, "munmap"},
-		{SYS_mprotect, "mprotect"},
-		{SYS_mremap, "mremap"},
-		{SYS_brk, "brk"},
-		{SYS_madvise, "madvise"},
-		{SYS_msync, "msync"},
-		{SYS_mincore, "mincore"},
-		{SYS_mlock, "mlock"},
-		{SYS_mlock2, "mlock2"},
-		{SYS_munlock, "munlock"},
-		{SYS_mlockall, "mlockall"},
-		{SYS_munlockall, "munlockall"},
-		{462, "mseal"},
-	};
 	uint64_t all = 0, memory = 0;
 	char line[512], text[256], size[32];
 	struct timespec now;
 	size_t n = 0;
 
-	for (int i = 0; i < GUEST_CALLS; i++)
-		all += guest.count[i];
 	line[0] = 0;
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		uint32_t k = guest.count[calls[i].nr];
+	for (unsigned i = 0; i < GUEST_CALLS; i++) {
+		const char *name = memory_call(i, false);
+		uint32_t k = guest.count[i];
 
+		all += k;
+		if (name == NULL || k == 0)
+			continue;
 		memory += k;
-		if (k != 0)
-			n += (size_t)snprintf(line + n, sizeof(line) - n, " %s %u", calls[i].name,
-					      k);
+		if (n < sizeof(line))
+			n += (size_t)snprintf(line + n, sizeof(line) - n, " %s %u", name, k);
 	}
 	raw2(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
 	double sec = (double)(now.tv_sec - guest.started.tv_sec) +

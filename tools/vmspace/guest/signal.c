@@ -216,14 +216,25 @@ void sys_rt_sigreturn(struct call *c)
 /*
  * Calls that wait under another mask: argument `arg` points to it. When it holds SIGSYS the call
  * gets a copy without, in the stub's frame on the guest's stack. A SIGSYS that then ends the wait
- * is kept pending and the call made again (mark_wait, in_wait).
+ * is kept pending and the call made again (in_wait).
  */
 #define WAIT_MARK UINT64_C(0x7379737761697421)
 
-static void mark_wait(struct call *c, struct stub_frame *f)
+/*
+ * The frame for such a call, its mask in room[0]: NULL if the call has been answered. *room is the
+ * address of `room` in the guest.
+ */
+static struct stub_frame *wait_frame(struct call *c, uint64_t mask, uint64_t *at, uint64_t *room)
 {
+	struct stub_frame *f = call_frame(c, at);
+
+	if (f == NULL)
+		return NULL;
+	*room = *at + offsetof(struct stub_frame, room);
+	f->room[0] = mask & ~SIGBIT(SIGSYS);
 	f->room[3] = (uint64_t)c->nr;
 	f->room[4] = WAIT_MARK;
+	return f;
 }
 
 static bool in_wait(ucontext_t *uc)
@@ -248,13 +259,10 @@ static void pass_with_mask(struct call *c, int arg)
 		return;
 	}
 	uint64_t at, room;
-	struct stub_frame *f = call_frame(c, &at);
+	struct stub_frame *f = wait_frame(c, mask, &at, &room);
 
 	if (f == NULL)
 		return;
-	room = at + offsetof(struct stub_frame, room);
-	mark_wait(c, f);
-	f->room[0] = mask & ~SIGBIT(SIGSYS);
 	c->a[arg] = room;
 	call_pass_changed(c, f, at);
 }
@@ -270,13 +278,10 @@ static void pass_with_mask_pair(struct call *c, int arg)
 		return;
 	}
 	uint64_t at, room;
-	struct stub_frame *f = call_frame(c, &at);
+	struct stub_frame *f = wait_frame(c, mask, &at, &room);
 
 	if (f == NULL)
 		return;
-	room = at + offsetof(struct stub_frame, room);
-	mark_wait(c, f);
-	f->room[0] = mask & ~SIGBIT(SIGSYS);
 	f->room[1] = room;
 	f->room[2] = pair[1];
 	c->a[arg] = room + 8;
