@@ -11,9 +11,9 @@
  * Invariants:
  *	1 the entry of a free number is zero, so a new grant of it is a hole of the file
  *	2 a chunk's byte counts the taken numbers in it
- *	3 a chunk's bit is set exactly if it is owned or a number of it is taken; chunk 0's is
- *always 4 below the stretch low[k] there is no aligned free run of 2^k chunks 5 numbers at `mapped`
- *and above are free
+ *	3 a chunk's bit is set exactly if it is owned or a number of it is taken; chunk 0's always
+ *	4 below the stretch low[k] there is no aligned free run of 2^k chunks
+ *	5 numbers at `mapped` and above are free
  *
  * Runs and nooks are searched from low[k] on, first fit: low numbers are used first, so that the
  * file grows late. The search looks at each full stretch once, until one below gets room again.

@@ -570,6 +570,214 @@ static void test_random(void **state)
 	}
 }
 
+/* ---- Other processes ---- */
+
+/* Run fn in a forked child: 0 if it returned 0. */
+static int in_child(int (*fn)(struct vms_arena *a), struct vms_arena *a)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(fn(a));
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static int child_refused(struct vms_arena *a)
+{
+	struct vms_arena_info info = { .size = sizeof(info) };
+	struct arena_nook nook = { 64, 128 };
+	struct frame_list l = { 0 };
+	struct arena_evictable e = { 0 };
+	struct frame_batch b;
+	uint64_t freed;
+	frame_t f;
+	int fds;
+
+	if (arena_usable(a) != -ESTALE || !strstr(vms_last_error(), "forked"))
+		return 1;
+	if (arena_grant(a, &nook, FRAME_NONE, 1, &l) != -ESTALE ||
+	    arena_grant_contiguous(a, 1, &f) != -ESTALE)
+		return 2;
+	if (vms_arena_reclaim(a, 1, &freed) != -ESTALE || arena_trim(a, 1) || arena_evict(a, 1))
+		return 3;
+	if (vms_arena_info(a, &info) || info.granted != 2 * page)
+		return 4;
+	/* What the end of an object does: the frames of the parent do not mind. */
+	frame_batch_init(&b, a);
+	frame_unref(&b, FRAME_FIRST);
+	frame_batch_end(&b);
+	arena_nook_drop(a, &nook);
+	arena_run_drop(a, 64, 64);
+	arena_evictable_add(a, &e);
+	arena_evictable_del(a, &e);
+	fds = open_descriptors();
+	tw.calls[CALL_MMAP] = tw.calls[CALL_FALLOCATE] = 0;
+	vms_arena_unref(a);
+	epoch_synchronize();
+	if (open_descriptors() != fds - 1 || tw.calls[CALL_FALLOCATE] || tw.live)
+		return 5;
+	return 0;
+}
+
+/* The memory of the arena is not in the child at all. */
+static int child_not_mapped(struct vms_arena *a)
+{
+	unsigned char vec;
+
+	return !(mincore(arena_addr(a, FRAME_FIRST), page, &vec) == -1 && errno == ENOMEM);
+}
+
+static void test_fork(void **state)
+{
+	struct vms_arena *a = make(0, 64 * MIB);
+	struct arena_nook nook = { 0 };
+	frame_t f = grant_one(a, &nook, FRAME_NONE), g = grant_one(a, &nook, FRAME_NONE);
+
+	paint(a, f, 5);
+	assert_int_equal(f, FRAME_FIRST);
+	assert_int_equal(in_child(child_not_mapped, a), 0);
+	assert_int_equal(in_child(child_refused, a), 0);
+	assert_ok(arena_usable(a));
+	assert_true(painted(a, f, 5));
+	assert_true(frame_exclusive(a, f));
+	unref_one(a, f);
+	unref_one(a, g);
+	assert_ok(arena_check(a));
+	vms_arena_unref(a);
+}
+
+static int child_file_limit(struct vms_arena *a)
+{
+	struct rlimit rl = { 20 * page << 10, 20 * page << 10 };
+	struct arena_nook nook = { 0 };
+	struct frame_list l = { 0 };
+
+	a = make(0, 0);
+	setrlimit(RLIMIT_FSIZE, &rl);
+	/* Less than a step is left: then it grows by less, and further not at all. */
+	if (arena_grant(a, &nook, FRAME_NONE, 20 * 1024 - 64, &l))
+		return 1;
+	if (arena_grant(a, &nook, FRAME_NONE, 1, &l) != -ENOMEM)
+		return 2;
+	if (!strstr(vms_last_error(), "ulimit -f"))
+		return 3;
+	if (arena_check(a) || l.n != 20 * 1024 - 64)
+		return 4;
+	return 0;
+}
+
+static int child_space_limit(struct vms_arena *a)
+{
+	struct rlimit rl = { UINT64_C(8) << 30, UINT64_C(8) << 30 };
+	struct vms_arena_params params = { .size = sizeof(params) };
+
+	setrlimit(RLIMIT_AS, &rl);
+	if (vms_arena_create(&params, &a) != -ENOMEM)
+		return 1;
+	if (!strstr(vms_last_error(), "ulimit -v"))
+		return 2;
+	params.reserve = UINT64_C(1) << 30;
+	if (vms_arena_create(&params, &a))
+		return 3;
+	return arena_check(a) ? 4 : 0;
+}
+
+static void test_ulimit(void **state)
+{
+	assert_int_equal(in_child(child_file_limit, NULL), 0);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	/* The sanitizers' own shadow is far beyond any limit. */
+	assert_int_equal(in_child(child_space_limit, NULL), 0);
+#endif
+}
+
+/* ---- Eviction ---- */
+
+struct sheep {
+	struct arena_evictable e;
+	struct vms_arena *a;
+	frame_t f[8];
+	unsigned n, refs, asked;
+	bool dying;
+	unsigned pass; /* gives its frames in this one */
+};
+
+static bool sheep_hold(struct arena_evictable *e)
+{
+	struct sheep *s = (struct sheep *)e;
+
+	s->refs += !s->dying;
+	return !s->dying;
+}
+
+static void sheep_let_go(struct arena_evictable *e)
+{
+	((struct sheep *)e)->refs--;
+}
+
+static uint64_t sheep_evict(struct arena_evictable *e, uint64_t n, unsigned pass)
+{
+	struct sheep *s = (struct sheep *)e;
+	struct frame_batch b;
+	uint64_t got = 0;
+
+	assert_int_equal(s->refs, 1);
+	s->asked++;
+	frame_batch_init(&b, s->a);
+	for (; pass == s->pass && s->n && got < n; got++)
+		frame_unref(&b, s->f[--s->n]);
+	frame_batch_end(&b);
+	arena_count_evicted(s->a, got);
+	return got;
+}
+
+static void test_evict(void **state)
+{
+	struct vms_arena *a = make(0, 64 * MIB);
+	struct arena_nook nook = { 0 };
+	struct sheep s[4];
+	uint64_t freed = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		s[i] = (struct sheep){
+			.e = { .evict = sheep_evict, .hold = sheep_hold, .let_go = sheep_let_go },
+			.a = a,
+			.n = 8,
+			.pass = i == 0 ? 2 : 1
+		};
+		for (unsigned j = 0; j < 8; j++)
+			paint(a, s[i].f[j] = grant_one(a, &nook, FRAME_NONE), 1);
+		arena_evictable_add(a, &s[i].e);
+	}
+	s[1].dying = true;
+	assert_int_equal(arena_evict(a, 3), 3); /* the oldest that gives in pass 1 */
+	assert_int_equal(s[2].n, 5);
+	assert_int_equal(s[3].n, 8);
+	/* 3 are cached; 5 more than s[2] and s[3] have: s[0] gives its in the last pass. */
+	assert_ok(vms_arena_reclaim(a, 18 * page, &freed));
+	assert_int_equal(freed, 18 * page);
+	assert_int_equal(s[2].n + s[3].n + s[0].n, 24 - 18);
+	assert_int_equal(s[1].n, 8);
+	assert_int_equal(s[1].asked, 0);
+	assert_int_equal(info_of(a).evicted, 18);
+	arena_evictable_del(a, &s[3].e);
+	s[1].dying = false;
+	assert_ok(vms_arena_reclaim(a, UINT64_MAX, &freed));
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(s[i].n, 0);
+		assert_int_equal(s[i].refs, 0);
+		arena_evictable_del(a, &s[i].e);
+	}
+	assert_int_equal(info_of(a).granted, s[3].n * page);
+	assert_int_equal(arena_evict(a, 1), 0);
+	assert_ok(arena_check(a));
+	vms_arena_unref(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -581,6 +789,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_contiguous, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_punch, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limbo, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_fork, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_ulimit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_evict, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
 	};
 
