@@ -102,7 +102,7 @@ static int protect_check(const struct protect *p, const struct map *part, int64_
 {
 	const uint32_t charged = MM_ACCOUNT | MM_SHARED | MM_NORESERVE;
 	struct vms_mm *mm = p->mm;
-	struct map after = *part;
+	struct map after = { .flags = part->flags, .prot = p->prot }; /* for its classes */
 	int64_t len = (int64_t)map_len(part);
 
 	mm_held(mm);
@@ -112,7 +112,6 @@ static int protect_check(const struct protect *p, const struct map *part, int64_
 		return -EPERM;
 	if (part->prot == p->prot || !(p->prot & VMS_PROT_WRITE))
 		return 0;
-	after.prot = p->prot;
 	if (!mm_may_become(mm, &after, len, *grown) && mm_may_become(mm, part, len, *grown))
 		return -ENOMEM;
 	if (!(part->flags & charged) && !(part->prot & VMS_PROT_WRITE) &&
@@ -244,7 +243,8 @@ static int protect_one(struct protect *p, const struct tree_spot *spot, uint64_t
 		       uint64_t last)
 {
 	struct vms_mm *mm = p->mm;
-	struct map part = map_cut(spot->at, first, last), after = part;
+	struct map part = map_cut(spot->at, first, last);
+	struct map after = map_cut(spot->at, first, last); /* quicker than a copy: see map_cut */
 	struct quick q;
 	int64_t grown = 0;
 	int err;
