@@ -9,6 +9,8 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -60,6 +62,20 @@ void case_vfork(void)
 	}
 	show_status("nested", wait_for(c));
 	printf("x %d\n", x);
+	/* Limits are the child's own, though memory is shared. */
+	c = vfork();
+	if (c == 0) {
+		struct rlimit tight = { 1 << 20, 1 << 20 };
+
+		setrlimit(RLIMIT_AS, &tight);
+		_exit(mmap(NULL, 16 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+				      MAP_FAILED
+			      ? 3
+			      : 4);
+	}
+	show_status("limited", wait_for(c));
+	printf("unlimited %d\n", mmap(NULL, 16 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+				      0) != MAP_FAILED);
 	for (int i = 0; i < 200; i++) {
 		c = vfork();
 		if (c == 0)

@@ -136,13 +136,28 @@ void sys_remap_file_pages(struct call *c)
 	answer(c, "remap_file_pages", -ENOSYS);
 }
 
-/* Limits: the kernel decides whether they may be set; the engine then enforces them too. */
-static void set_limit(uint64_t resource, uint64_t ptr)
+/*
+ * Limits: the kernel holds them, and the engine enforces them too. It is told what the kernel has
+ * afterwards, for a call may answer EFAULT and yet have set one. A vforked child has limits of its
+ * own but shares the engine: its parent tells again when it goes on (limits_again).
+ */
+static const int limits[] = { RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_MEMLOCK };
+static bool limits_strayed;
+
+static void tell_limits(void)
 {
 	struct rlimit r;
 
-	if (user_read(&r, ptr, sizeof(r)) == 0)
-		guest_mem_set_limit((int)resource, r.rlim_cur, r.rlim_max);
+	limits_strayed = process_in_vfork();
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		if (raw4(SYS_prlimit64, 0, limits[i], 0, &r) == 0)
+			guest_mem_set_limit(limits[i], r.rlim_cur, r.rlim_max);
+}
+
+void limits_again(void)
+{
+	if (limits_strayed)
+		tell_limits();
 }
 
 void sys_setrlimit(struct call *c)
@@ -150,7 +165,7 @@ void sys_setrlimit(struct call *c)
 	int64_t ret = raw2(SYS_setrlimit, c->a[0], c->a[1]);
 
 	if (ret == 0)
-		set_limit(c->a[0], c->a[1]);
+		tell_limits();
 	call_done(c, ret);
 }
 
@@ -159,7 +174,7 @@ void sys_prlimit64(struct call *c)
 	bool own = (int)c->a[0] == 0 || (int)c->a[0] == guest.proc.pid;
 	int64_t ret = raw4(SYS_prlimit64, c->a[0], c->a[1], c->a[2], c->a[3]);
 
-	if (ret == 0 && own && c->a[2] != 0)
-		set_limit(c->a[1], c->a[2]);
+	if (own && c->a[2] != 0)
+		tell_limits();
 	call_done(c, ret);
 }

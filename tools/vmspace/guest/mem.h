@@ -71,6 +71,7 @@ void sys_mseal(struct call *c);
 void sys_remap_file_pages(struct call *c);
 void sys_setrlimit(struct call *c);
 void sys_prlimit64(struct call *c);
+void limits_again(void); /* after a vforked child, in its parent */
 /* shm.c */
 void sys_shmat(struct call *c);
 void sys_shmdt(struct call *c);

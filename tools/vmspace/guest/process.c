@@ -114,6 +114,7 @@ void process_parent(struct call *c)
 	guest.proc = r->proc;
 	if (inside != 0)
 		end_torn();
+	limits_again();
 }
 
 void process_child(struct call *c)
