@@ -147,13 +147,61 @@ int64_t vms_munlock(struct vms_mm *mm, uint64_t addr, uint64_t len)
 	return do_lock(mm, addr, len, 0);
 }
 
-static void lock_all(struct vms_mm *mm, uint32_t set) REQUIRES(mm->space.lock)
+/* The end of the stretch of mappings from m on that has no hole and nothing foreign in it. */
+static uint64_t stretch_last(struct vms_mm *mm, const struct map *m) REQUIRES(mm->space.lock)
+{
+	uint64_t last = m->last;
+	struct map next;
+
+	while (space_find(&mm->space, last + 1, &next) && next.start == last + 1 &&
+	       !(next.flags & MM_SPECIAL))
+		last = next.last;
+	return last;
+}
+
+static void tell_each(struct vms_mm *mm, uint64_t first, uint64_t last, int on)
+	REQUIRES(mm->space.lock)
+{
+	struct map m;
+
+	while (first <= last && space_find(&mm->space, first, &m)) {
+		tell_lock(mm, &m, on);
+		first = m.last + 1;
+	}
+}
+
+/*
+ * Linux sets all flags first and then populates, each mapping for itself. Only neighbours lend each
+ * other an identity, so it is enough to set the flags of a stretch at once; where that ends at a page
+ * that cannot be had, its mappings are populated one by one.
+ */
+static void tell_all(struct vms_mm *mm, int on) REQUIRES(mm->space.lock)
 {
 	uint64_t addr = 0;
 	struct map m;
 
 	while (space_find(&mm->space, addr, &m)) {
-		lock_part(mm, &m, set, true); /* as Linux, each mapping for itself */
+		uint64_t last = m.last;
+
+		if (!(m.flags & MM_SPECIAL)) {
+			last = stretch_last(mm, &m);
+			if (backend_lock(mm->space.mmu, m.start, last - m.start + 1, on) < 0)
+				tell_each(mm, m.start, last, on);
+		}
+		addr = last + 1;
+	}
+}
+
+static void lock_all(struct vms_mm *mm, uint32_t set) REQUIRES(mm->space.lock)
+{
+	bool at_once = mm->space.mmu->ops->caps & BACKEND_SEAMS;
+	uint64_t addr = 0;
+	struct map m;
+
+	if (at_once)
+		tell_all(mm, host_lock_kind(set));
+	while (space_find(&mm->space, addr, &m)) {
+		lock_part(mm, &m, set, !at_once);
 		addr = m.last + 1;
 	}
 }

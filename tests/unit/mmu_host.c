@@ -287,7 +287,7 @@ static void moves_over_seams(void **state)
 	}
 }
 
-/* AAA..  →  AAAaa: by a map of the new part, which is one region with what it continues, or nothing. */
+/* AAA..  →  AAAaa: by a map of the new part, which becomes one region with A, or is refused. */
 static void growth_by_map(void **state)
 {
 	struct window *w = *state;
