@@ -109,8 +109,6 @@ static bool may_grow(struct vms_mm *mm, const struct map *m, uint64_t addr)
 
 static int grow(struct vms_mm *mm, struct map *m, uint64_t addr) REQUIRES(mm->space.lock)
 {
-	struct backend_map b = { .addr = addr, .len = m->start - addr, .prot = m->prot, .fd = -1,
-				 .flags = BACKEND_GROWSDOWN | BACKEND_NOREPLACE };
 	struct map more = *m;
 	struct edit e;
 	int err;
@@ -128,8 +126,6 @@ static int grow(struct vms_mm *mm, struct map *m, uint64_t addr) REQUIRES(mm->sp
 	more.off -= m->start - addr;
 	more.start = addr;
 	more.last = m->start - 1;
-	if (m->flags & MM_LOCKED)
-		b.flags |= BACKEND_LOCKED;
 	edit_init(&e, &mm->space);
 	/* It grows, it does not merge with what it reaches. */
 	e.plan.keep_first = e.plan.keep_last = addr;
@@ -137,7 +133,7 @@ static int grow(struct vms_mm *mm, struct map *m, uint64_t addr) REQUIRES(mm->sp
 	if (!err)
 		err = edit_prepare(&e);
 	if (!err)
-		err = backend_map(mm->space.mmu, &b);
+		err = mm_map_growth(mm, m, addr, m->start - addr);
 	if (!err) {
 		edit_commit(&e);
 		mm_note_growing(mm, false);

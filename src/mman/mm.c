@@ -278,6 +278,24 @@ void mm_note_growing(struct vms_mm *mm, bool moved)
 	}
 }
 
+int mm_map_growth(struct vms_mm *mm, const struct map *m, uint64_t start, uint64_t len)
+{
+	struct backend_map b = { .addr = start, .len = len, .prot = m->prot, .fd = -1,
+				 .flags = BACKEND_GROWSDOWN | BACKEND_NOREPLACE };
+	int err;
+
+	if (m->flags & MM_NOHUGEPAGE)
+		b.flags |= BACKEND_STACK;
+	if (m->flags & MM_NORESERVE)
+		b.flags |= BACKEND_NORESERVE;
+	if ((m->flags & MM_LOCK_MASK) == MM_LOCKED)
+		b.flags |= BACKEND_LOCKED;
+	err = backend_map(mm->space.mmu, &b);
+	if (!err && (m->flags & MM_LOCKONFAULT))
+		backend_lock(mm->space.mmu, start, len, 2);
+	return err;
+}
+
 /*
  * The host grows by its own pages: of the guest's page that it reached, it may hold the upper part
  * alone. Whatever falls into the rest grows it further, so a guest cannot tell; but before anything
@@ -286,18 +304,7 @@ void mm_note_growing(struct vms_mm *mm, bool moved)
 static int complete_page(struct vms_mm *mm, const struct map *m, uint64_t grown)
 	REQUIRES(mm->space.lock)
 {
-	struct backend_map b = { .addr = m->start, .len = grown - m->start, .prot = m->prot,
-				 .fd = -1, .flags = BACKEND_GROWSDOWN | BACKEND_NOREPLACE };
-
-	if (b.len == 0)
-		return 0;
-	if (m->flags & MM_NOHUGEPAGE)
-		b.flags |= BACKEND_STACK;
-	if (m->flags & MM_NORESERVE)
-		b.flags |= BACKEND_NORESERVE;
-	if (m->flags & MM_LOCKED)
-		b.flags |= BACKEND_LOCKED;
-	return backend_map(mm->space.mmu, &b);
+	return grown == m->start ? 0 : mm_map_growth(mm, m, m->start, grown - m->start);
 }
 
 /* One mapping, found by its last byte. */

@@ -148,6 +148,10 @@ int mm_catch_up(struct vms_mm *mm) REQUIRES(mm->space.lock);
 /* After an edit that may have made, moved or dropped a growing mapping. `moved`: look anyway. */
 void mm_note_growing(struct vms_mm *mm, bool moved) REQUIRES(mm->space.lock);
 
+/* The host's part of growing m: what comes below it. 0, or the host's refusal. */
+int mm_map_growth(struct vms_mm *mm, const struct map *m, uint64_t start, uint64_t len)
+	REQUIRES(mm->space.lock);
+
 /* The part of addr's mapping from addr up to `last`; false: addr is not mapped. */
 bool mm_part_at(struct vms_mm *mm, uint64_t addr, uint64_t last, struct map *part)
 	REQUIRES(mm->space.lock);
