@@ -440,7 +440,7 @@ static int copy_program(const char *path)
 	return fchmod(to, 0755) == 0 ? to : -1;
 }
 
-static uint64_t read_most_maps(void)
+uint64_t kernel_most_maps(void)
 {
 	FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
 	unsigned long n = 0;
@@ -470,7 +470,7 @@ struct side *kernel_side(const char *program, int base, uint64_t room, uint64_t 
 				 .close = kernel_close };
 	k->room = room;
 	k->page = page;
-	k->most_maps = read_most_maps();
+	k->most_maps = kernel_most_maps();
 	getrlimit(RLIMIT_MEMLOCK, &k->memlock);
 	if (room == ROOM_WIDE) {
 		k->memlock.rlim_cur =

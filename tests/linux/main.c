@@ -316,6 +316,10 @@ int main(int argc, char **argv)
 	if (!kernel_fits()) {
 		return 77;
 	}
+	if (opt.wall && kernel_most_maps() == 0) {
+		printf("SKIP: vm.max_map_count is not known here, or too high to be reached\n");
+		return 77;
+	}
 	if (opt.calls == 0 && opt.seconds == 0) {
 		opt.seconds = 10;
 	}

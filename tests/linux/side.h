@@ -93,6 +93,9 @@ struct side {
 struct side *kernel_side(const char *program, int base, uint64_t room, uint64_t page, char *why,
 			 size_t size);
 
+/* vm.max_map_count, or 0: so many regions cannot be piled up (guest.h). */
+uint64_t kernel_most_maps(void);
+
 /*
  * The engine, with the recording backend or with the host backend over a window of this process.
  * Start `like` (a kernel side) first: mmap_base and the initial limits are taken from it.
