@@ -38,6 +38,19 @@ static void write_file(const char *name, const char *text, size_t len, mode_t mo
 
 void case_exec(void)
 {
+	static const struct {
+		const char *what, *name, *text;
+		mode_t mode;
+	} files[] = {
+		{ "no format", "./plain", "hello\n", 0755 },
+		{ "empty file", "./empty", "", 0755 },
+		{ "script", "./script", "#!/bin/echo  one  two \nx\n", 0755 },
+		{ "no permission", "./noexec", "#!/bin/echo\n", 0644 },
+		{ "nested script", "./nested", "#! ./script inner\n", 0755 },
+		{ "bad interpreter", "./badinterp", "#!/no/such/interp\n", 0755 },
+		{ "blank interpreter", "./blank", "#!   \n", 0755 },
+		{ "loop", "./loop", "#!./loop\n", 0755 },
+	};
 	char dir[] = "/tmp/guest-calls-XXXXXX", text[9000];
 	char *echo[] = { (char *)"zero", (char *)"args", NULL };
 
@@ -47,22 +60,10 @@ void case_exec(void)
 	exec_wait("directory", echo, ".");
 	exec_wait("through a file", echo, "/etc/passwd/x");
 	exec_wait("empty name", echo, "");
-	write_file("plain", "hello\n", 6, 0755);
-	exec_wait("no format", echo, "./plain");
-	write_file("empty", "", 0, 0755);
-	exec_wait("empty file", echo, "./empty");
-	write_file("script", "#!/bin/echo  one  two \nx\n", 25, 0755);
-	exec_wait("script", echo, "./script");
-	write_file("noexec", "#!/bin/echo\n", 12, 0644);
-	exec_wait("no permission", echo, "./noexec");
-	write_file("nested", "#! ./script inner\n", 18, 0755);
-	exec_wait("nested script", echo, "./nested");
-	write_file("badinterp", "#!/no/such/interp\n", 18, 0755);
-	exec_wait("bad interpreter", echo, "./badinterp");
-	write_file("blank", "#!   \n", 6, 0755);
-	exec_wait("blank interpreter", echo, "./blank");
-	write_file("loop", "#!./loop\n", 9, 0755);
-	exec_wait("loop", echo, "./loop");
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		write_file(files[i].name + 2, files[i].text, strlen(files[i].text), files[i].mode);
+		exec_wait(files[i].what, echo, files[i].name);
+	}
 	memset(text, 'a', sizeof(text));
 	memcpy(text, "#!/", 3);
 	write_file("long", text, 4000, 0755);

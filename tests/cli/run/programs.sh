@@ -46,16 +46,32 @@ python_suite() {
 		result = unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite(cases(all)))
 		sys.exit(not result.wasSuccessful())
 	EOF
-	$python suite.py "$module" "$@" >bare.log 2>&1
+	python_sides suite.py "$module" "$@"
+	grep -q '^Ran [1-9]' run.log || { tail -40 run.log; exit 1; }
+	[ $bare = $run ] && diff bare.results run.results && return 0
+	# The suite has deadlines of its own, so a busy machine can fail a test on either side. What
+	# differed is asked again, alone: a difference that is ours stays.
+	differ=$(diff bare.results run.results | sed -n 's/^[<>] test_[^ ]* (\([a-zA-Z0-9_.]*\)).*/\1/p' | sort -u)
+	[ -n "$differ" ] || { tail -40 run.log; exit 1; }
+	for name in $differ; do
+		for try in 1 2 3; do
+			python_sides -m unittest -v "$name"
+			[ $bare = $run ] && diff bare.results run.results && continue 2
+		done
+		tail -40 run.log
+		exit 1
+	done
+}
+
+# python_sides ARGUMENTS: bare and under vmspace, into *.log and, a line a test, *.results.
+python_sides() {
+	$python "$@" >bare.log 2>&1 </dev/null
 	bare=$?
-	"$vmspace" run $python suite.py "$module" "$@" >run.log 2>&1
+	"$vmspace" run $python "$@" >run.log 2>&1 </dev/null
 	run=$?
 	for side in bare run; do
 		grep -E '^(test_|Ran|OK|FAILED|ERROR)' $side.log | sed 's/ in [0-9.]*s//' >$side.results
 	done
-	grep -q '^Ran [1-9]' run.log && [ $bare = $run ] && diff bare.results run.results && return 0
-	tail -40 run.log
-	exit 1
 }
 
 case $what in
@@ -64,7 +80,9 @@ echo)
 	same echo -n "found in PATH"
 	;;
 ls)
-	same ls -l /usr/lib
+	# A folder of our own: nobody adds to it between the two runs.
+	mkdir many && (cd many && seq 300 | xargs touch && ln -s 1 link && mkdir folder) || exit 99
+	same ls -l "$dir/many"
 	;;
 pipeline)
 	same sh -c 'ls / | sort'
@@ -89,6 +107,9 @@ raise SystemExit(6)'
 	;;
 git)
 	need git
+	# Neither the caller's repository, were we called from a hook, nor anybody's settings.
+	unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY
+	export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
 	git init -q src && cd src || exit 99
 	for i in 1 2 3; do
 		seq $i 2000 >file$i
