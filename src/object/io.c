@@ -20,8 +20,9 @@
  * Invariants:
  *	1 nothing of a write can be seen before all of it is certain
  *	2 a place that is written in place is an exclusive frame for as long as the writer is
- *inside, or it left the tree, and what he writes there goes with it 3 a reader copies from no frame
- *that another object may have got and written before he looked at seq
+ *	  inside, or it left the tree, and what he writes there goes with it
+ *	3 a reader copies from no frame that another object may have got and written before he
+ *	  looked at seq
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -19,9 +19,10 @@
  * Invariants:
  *	1 a try that does not return 0 holds nothing: no frame, no mark that it set
  *	2 content.seq moves before a slot loses a frame, and before a shared node is left for a
- *copy: from then on the old node is somebody else's to change 3 after NEED_WRITE every page of the
- *range but the fresh ones is an exclusive frame, of a paged content a dirty one 4 a frame that came
- *from a file is put in place only where the page still shows the file
+ *	  copy: from then on the old node is somebody else's to change
+ *	3 after NEED_WRITE every page of the range but the fresh ones is an exclusive frame, of a
+ *	  paged content a dirty one
+ *	4 a frame that came from a file is put in place only where the page still shows the file
  */
 #include <errno.h>
 #include <inttypes.h>

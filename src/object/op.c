@@ -11,8 +11,8 @@
  *	contiguous, pinned	the same frame, with zeros in it
  *
  * A stretch without pinned pages is one fill of the tree. Leaves with a pinned page are done slot
- *by slot. A fill may take out leaves at its two ends, so the stretches between pinned leaves end
- *where leaves end: what was prepared in a pinned leaf stays.
+ * by slot. A fill may take out leaves at its two ends, so the stretches between pinned leaves end
+ * where leaves end: what was prepared in a pinned leaf stays.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -6,8 +6,8 @@
  *	bytes		 zeros	     nothing
  *
  * A shrink takes, in this order and under one hold of the lock: the size, what overlays still see
- *of the lost pages (that never comes back), the pages, whoever waits for one of them. Growing a
- *paged object makes a run of zeros that its pager has yet to hear of; nobody is asked for them.
+ * of the lost pages (that never comes back), the pages, whoever waits for one of them. Growing a
+ * paged object makes a run of zeros that its pager has yet to hear of; nobody is asked for them.
  *
  * Lowering the stream zeroes the rest of its last page, as far as it does not read zero already.
  */

@@ -6,7 +6,7 @@
  *	dst	x . y z . .			. A B . C s'
  *
  * A frame that src has alone moves (A, B, C). One that a snapshot shares stays with the snapshot
- *and dst gets a copy (s'). What dst had goes, or with KEEP stays while src's page goes.
+ * and dst gets a copy (s'). What dst had goes, or with KEEP stays while src's page goes.
  *
  * Both families are locked, by rising address, with both gates closed: no writer is half way in a
  * page that moves. Everything that can fail is done first:
@@ -20,7 +20,7 @@
  * Invariants:
  *	1 between take and put a frame is in the note and in no tree
  *	2 both contents' seq moved before the first frame left a tree: whoever reads without the
- *lock looks again
+ *	  lock looks again
  */
 #include <errno.h>
 #include <inttypes.h>
