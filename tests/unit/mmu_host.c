@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -285,6 +286,33 @@ static void moves_over_seams(void **state)
 		win_check_zero(w, 1 + n, 3);
 		assert_ok(win_unmap(w, 0, 40));
 	}
+}
+
+/*
+ * On the kernels that we know no new memory joins what a child inherited, so growth is refused. If
+ * the backend did not know that it was forked, there would be two regions.
+ */
+static void growth_in_a_child(void **state)
+{
+	struct window *w = *state;
+	int status;
+	pid_t pid;
+
+	assert_ok(win_anon(w, 2, 1));
+	win_fill(w, 2, 1, 1);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int err;
+
+		w->mmu->ops->forked(w->mmu);
+		err = win_map(w, 3, 1, RW, NEW | BACKEND_GROWTH, -1, 0);
+		_exit(err == -EFAULT || (err == 0 && host_regions(hva(w, 2), 2 * w->page) == 1)
+			      ? 0
+			      : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 /* AAA..  →  AAAaa: by a map of the new part, which becomes one region with A, or is refused. */
@@ -580,6 +608,7 @@ static const struct {
 	T_IF(has_dontunmap, move_leaving_the_source),
 	T(moves_over_seams),
 	T(growth_by_map),
+	T(growth_in_a_child),
 	T(growth_is_told),
 	T(advice_locks_and_residency),
 	T(guard_markers),
