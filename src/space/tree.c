@@ -21,8 +21,11 @@
  * node of the run, the new slots, and a neighbour if they are too few, are packed into nodes anew:
  * these are the new slots of the level above.
  *
+ * Looking, planning and replacing come to the same leaf one after another. So the way to it is
+ * kept (tree.way), through edits that stay in that leaf, and a descent is saved where it leads.
+ *
  * Values never point to nodes, nodes are given back through release() alone, and a reader follows
- * nothing but root, child and n: so a sequence count around tree_replace() and a delay in
+ * nothing but root, child and n (the way is for those who hold the lock): so a sequence count around tree_replace() and a delay in
  * node_free() are all that readers without the lock will need.
  *
  * Invariants
@@ -34,6 +37,9 @@
  *	   count of smaller keys needs no n.
  *	4. gap[i] is the gap of mapping i, or the largest under child i. Unused: 0.
  *	5. t->n is the number of mappings, n_spare that of the nodes on the spare list.
+ *	6. If a way is known, it leads from the root to a leaf (its slot there means nothing), and
+ *	   whatever is looked for in [known_first, known_last] is found in that leaf, or at its end
+ *	   if it is the last one.
  */
 #include "space/tree.h"
 
@@ -42,45 +48,9 @@
 #include <string.h>
 
 #include "base/range.h"
-
-#ifdef VMS_SMALL_LIMITS
-#define KEYS	 4
-#define MIN_KEYS 2
-#else
-#define KEYS	 16
-#define MIN_KEYS 3 /* well below a half, so that map and unmap in turn do not split and join */
-#endif
-
-/* Even with two slots a node, more mappings than that need more memory than there is. */
-#define MAX_HEIGHT 48
-
-#define CACHE_LINE 64
-
-struct tree_node {
-	uint64_t key[KEYS];
-	uint64_t gap[KEYS];
-	union {
-		struct tree_node *child[KEYS];
-		struct map map[KEYS];
-	};
-	unsigned n;
-	struct tree_node *next; /* on the spare list, or among the new nodes of a splice */
-	void *block;		/* as allocated; the node is the first cache line in it */
-};
+#include "space/tree_node.h"
 
 #define NODE_BLOCK (sizeof(struct tree_node) + CACHE_LINE - 1)
-
-/*
- * A place in the tree: at[0] is in a leaf, and its slot may be the leaf's n; above, the way to it.
- * One array of pairs: with two arrays gcc 12 at -O2 (ivopts, then ipa-modref) believes that
- * path_next() leaves the path as it was.
- */
-struct path {
-	struct {
-		struct tree_node *node;
-		unsigned slot;
-	} at[MAX_HEIGHT];
-};
 
 /* ---- nodes ---- */
 
@@ -123,19 +93,6 @@ static struct tree_node *take(struct tree *t)
 		node->gap[i] = 0;
 	}
 	return node;
-}
-
-/* How many slots end below addr: the slot that holds addr, or the first above it. */
-static inline unsigned below(const struct tree_node *node, uint64_t addr)
-{
-	unsigned even = 0, odd = 0; /* two sums: neither waits for the other */
-
-#pragma GCC unroll 8
-	for (unsigned i = 0; i < KEYS; i += 2) {
-		even += node->key[i] < addr;
-		odd += node->key[i + 1] < addr;
-	}
-	return even + odd;
 }
 
 static inline uint64_t largest_gap(const struct tree_node *node)
@@ -199,7 +156,7 @@ static inline void set_child(struct tree_node *node, unsigned i, struct tree_nod
  * exact, so what is not above the root's last key is not above that of any node on the way: only
  * the root is asked how full it is.
  */
-static void descend(const struct tree *t, uint64_t addr, struct path *p)
+static void descend(const struct tree *t, uint64_t addr, struct tree_path *p)
 {
 	struct tree_node *node = t->root;
 	unsigned i = below(node, addr);
@@ -216,8 +173,46 @@ static void descend(const struct tree *t, uint64_t addr, struct path *p)
 	p->at[0].slot = i;
 }
 
+/* As descend(), by t->way, which is known from now on. */
+static __attribute__((noinline)) unsigned learn_way(struct tree *t, uint64_t addr)
+{
+	struct tree_node *node = t->root;
+	uint64_t first = 0, last = UINT64_MAX;
+	unsigned i = below(node, addr);
+	bool above = i == node->n;
+
+	for (unsigned level = t->height - 1; level > 0; level--) {
+		i -= above;
+		t->way.at[level].node = node;
+		t->way.at[level].slot = i;
+		if (i > 0)
+			first = node->key[i - 1] + 1;
+		last = node->key[i];
+		node = node->child[i];
+		i = above ? node->n : below(node, addr);
+	}
+	t->way.at[0].node = node;
+	t->known_first = first;
+	t->known_last = above ? UINT64_MAX : last;
+	t->known = true;
+	return i;
+}
+
+static inline bool is_known(const struct tree *t, uint64_t addr)
+{
+	return t->known && t->known_first <= addr && addr <= t->known_last;
+}
+
+/* The slot that descend() finds, in the leaf t->way.at[0].node. */
+static inline unsigned seek(struct tree *t, uint64_t addr)
+{
+	if (is_known(t, addr))
+		return below(t->way.at[0].node, addr);
+	return learn_way(t, addr);
+}
+
 /* To the first slot of the next node at this level. False: there is none, the path stays. */
-static bool path_next(const struct tree *t, struct path *p, unsigned level)
+static bool path_next(const struct tree *t, struct tree_path *p, unsigned level)
 {
 	unsigned up = level + 1;
 
@@ -234,7 +229,7 @@ static bool path_next(const struct tree *t, struct path *p, unsigned level)
 }
 
 /* To the last slot of the node before it. */
-static bool path_prev(const struct tree *t, struct path *p, unsigned level)
+static bool path_prev(const struct tree *t, struct tree_path *p, unsigned level)
 {
 	unsigned up = level + 1;
 
@@ -272,6 +267,7 @@ void tree_fini(struct tree *t)
 	t->root = NULL;
 	t->height = 0;
 	t->n = 0;
+	t->known = false;
 	tree_trim(t);
 	while (t->spare)
 		node_free(t, take(t));
@@ -284,12 +280,20 @@ bool tree_find(const struct tree *t, uint64_t addr, struct map *out)
 
 	if (!node)
 		return false;
-	i = below(node, addr);
-	if (i == node->n)
-		return false;
-	for (unsigned level = t->height - 1; level > 0; level--) {
-		node = node->child[i];
+	/* The way is used, not learnt: who only looks need not come back. */
+	if (is_known(t, addr)) {
+		node = t->way.at[0].node;
 		i = below(node, addr);
+		if (i == node->n)
+			return false;
+	} else {
+		i = below(node, addr);
+		if (i == node->n)
+			return false;
+		for (unsigned level = t->height - 1; level > 0; level--) {
+			node = node->child[i];
+			i = below(node, addr);
+		}
 	}
 	*out = node->map[i];
 	return true;
@@ -297,7 +301,7 @@ bool tree_find(const struct tree *t, uint64_t addr, struct map *out)
 
 bool tree_find_below(const struct tree *t, uint64_t addr, struct map *out)
 {
-	struct path p;
+	struct tree_path p;
 	unsigned i;
 
 	if (!t->root || addr == 0)
@@ -317,40 +321,53 @@ bool tree_find_below(const struct tree *t, uint64_t addr, struct map *out)
 	return true;
 }
 
+/* The way from level `from` up, for one who goes on from there. */
+static inline void copy_way(const struct tree *t, struct tree_path *p, unsigned from)
+{
+	/* Not pair by pair: the halves were written a moment ago (see map_cut). */
+	for (unsigned level = from; level < t->height; level++) {
+		p->at[level].node = t->way.at[level].node;
+		p->at[level].slot = t->way.at[level].slot;
+	}
+}
+
 bool tree_spot(struct tree *t, uint64_t addr, struct tree_spot *out)
 {
+	struct tree_path beside;
 	struct tree_node *leaf;
-	struct path p, beside;
 	unsigned i;
 
 	*out = (struct tree_spot){NULL, NULL, NULL};
 	if (!t->root)
 		return false;
-	descend(t, addr, &p);
-	leaf = p.at[0].node;
-	i = p.at[0].slot;
+	i = seek(t, addr);
+	leaf = t->way.at[0].node;
 	if (i == leaf->n) { /* so it is the last leaf */
 		out->prev = &leaf->map[i - 1];
 		return false;
 	}
 	out->at = &leaf->map[i];
-	out->prev = i > 0 ? &leaf->map[i - 1] : NULL;
-	out->next = i + 1 < leaf->n ? &leaf->map[i + 1] : NULL;
-	if (out->prev && out->next)
-		return true;
-	for (unsigned level = 0; level < t->height; level++)
-		beside.at[level] = p.at[level];
-	if (!out->prev && path_prev(t, &beside, 0))
-		out->prev = &beside.at[0].node->map[beside.at[0].slot];
-	if (!out->next && path_next(t, &p, 0))
-		out->next = &p.at[0].node->map[0];
+	if (i > 0) {
+		out->prev = &leaf->map[i - 1];
+	} else {
+		copy_way(t, &beside, 1);
+		if (path_prev(t, &beside, 0))
+			out->prev = &beside.at[0].node->map[beside.at[0].slot];
+	}
+	if (i + 1 < leaf->n) {
+		out->next = &leaf->map[i + 1];
+	} else {
+		copy_way(t, &beside, 1);
+		if (path_next(t, &beside, 0))
+			out->next = &beside.at[0].node->map[0];
+	}
 	return true;
 }
 
 size_t tree_copy(const struct tree *t, uint64_t first, uint64_t last, struct map *out, size_t room)
 {
 	size_t n = 0;
-	struct path p;
+	struct tree_path p;
 
 	if (!t->root)
 		return 0;
@@ -378,111 +395,6 @@ static uint64_t gap_of(const struct tree *t, const struct map *m, uint64_t from)
 	uint64_t guard = run && t->rules->guard ? t->rules->guard(m, t->rules->arg) : 0;
 
 	return run > guard ? run - guard : 0;
-}
-
-struct gap_search {
-	uint64_t lo, hi; /* inside the tree's bounds */
-	uint64_t len;
-	uint64_t top; /* the highest start that ends inside hi */
-	uint64_t addr;
-};
-
-/* Bounds and top; false: no room for it even if all were free. */
-static bool gap_begin(const struct tree *t, struct gap_search *s, uint64_t lo, uint64_t hi,
-		      uint64_t len)
-{
-	s->lo = max_u64(lo, t->first);
-	s->hi = min_u64(hi, t->last);
-	s->len = len;
-	if (len == 0 || s->lo > s->hi || s->hi - s->lo < len - 1)
-		return false;
-	s->top = s->hi - (len - 1);
-	return true;
-}
-
-/* Is there room in [from, to]? */
-static bool gap_fits(struct gap_search *s, uint64_t from, uint64_t to, bool down)
-{
-	from = max_u64(from, s->lo);
-	to = min_u64(to, s->hi);
-	if (from > to || to - from < s->len - 1)
-		return false;
-	s->addr = down ? to - (s->len - 1) : from;
-	return true;
-}
-
-/* The free run above the last mapping. */
-static bool gap_above(const struct tree *t, struct gap_search *s, bool down)
-{
-	uint64_t last;
-
-	if (!t->root)
-		return gap_fits(s, t->first, t->last, down);
-	last = t->root->key[t->root->n - 1];
-	return last < t->last && gap_fits(s, last + 1, t->last, down);
-}
-
-/*
- * Under the node, whose first free byte is `from`. A slot is entered only if its largest gap is
- * long enough; then only the slots that hold lo and hi, one of each a level, can disappoint.
- */
-static bool gap_down(const struct tree_node *node, unsigned level, uint64_t from,
-		     struct gap_search *s)
-{
-	unsigned i = below(node, s->hi);
-
-	i = i < node->n ? i + 1 : node->n;
-	while (i-- > 0) {
-		uint64_t start = i ? node->key[i - 1] + 1 : from;
-
-		if (node->gap[i] >= s->len && start <= s->top &&
-		    (level ? gap_down(node->child[i], level - 1, start, s)
-			   : gap_fits(s, start, start + (node->gap[i] - 1), true)))
-			return true;
-		if (start <= s->lo)
-			return false;
-	}
-	return false;
-}
-
-static bool gap_up(const struct tree_node *node, unsigned level, uint64_t from,
-		   struct gap_search *s)
-{
-	for (unsigned i = below(node, s->lo); i < node->n; i++) {
-		uint64_t start = i ? node->key[i - 1] + 1 : from;
-
-		if (start > s->top)
-			return false;
-		if (node->gap[i] >= s->len &&
-		    (level ? gap_up(node->child[i], level - 1, start, s)
-			   : gap_fits(s, start, start + (node->gap[i] - 1), false)))
-			return true;
-	}
-	return false;
-}
-
-bool tree_gap_down(const struct tree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t *addr)
-{
-	struct gap_search s;
-	bool found = gap_begin(t, &s, lo, hi, len) &&
-		     (gap_above(t, &s, true) ||
-		      (t->root && gap_down(t->root, t->height - 1, t->first, &s)));
-
-	if (found)
-		*addr = s.addr;
-	return found;
-}
-
-bool tree_gap_up(const struct tree *t, uint64_t lo, uint64_t hi, uint64_t len, uint64_t *addr)
-{
-	struct gap_search s;
-	bool found = gap_begin(t, &s, lo, hi, len) &&
-		     ((t->root && gap_up(t->root, t->height - 1, t->first, &s)) ||
-		      gap_above(t, &s, false));
-
-	if (found)
-		*addr = s.addr;
-	return found;
 }
 
 /* ---- reserving ---- */
@@ -552,7 +464,7 @@ void tree_trim(struct tree *t)
 /* ---- replacing ---- */
 
 /* The first byte after the mapping below the path's slot. */
-static uint64_t end_of_previous(const struct tree *t, const struct path *p)
+static uint64_t end_of_previous(const struct tree *t, const struct tree_path *p)
 {
 	for (unsigned level = 0; level < t->height; level++)
 		if (p->at[level].slot > 0)
@@ -561,7 +473,7 @@ static uint64_t end_of_previous(const struct tree *t, const struct path *p)
 }
 
 /* Bring the slots above up to date with the node at level - 1 of the path. */
-static void refresh(struct tree *t, const struct path *p, unsigned level)
+static void refresh(struct tree *t, const struct tree_path *p, unsigned level)
 {
 	for (; level < t->height; level++) {
 		struct tree_node *node = p->at[level].node, *child = p->at[level - 1].node;
@@ -576,9 +488,9 @@ static void refresh(struct tree *t, const struct path *p, unsigned level)
 }
 
 /* The run ends before `right`; `from` will be the first byte after what stands below it. */
-static void regap_successor(struct tree *t, const struct path *right, uint64_t from)
+static void regap_successor(struct tree *t, const struct tree_path *right, uint64_t from)
 {
-	struct path p;
+	struct tree_path p;
 
 	if (right->at[0].slot < right->at[0].node->n) {
 		right->at[0].node->gap[right->at[0].slot] =
@@ -701,13 +613,13 @@ static unsigned split_at(size_t total, unsigned kept_left, unsigned kept_right)
  * not including the right path's, and pack what is kept with the new ones. The paths may move to
  * a neighbour that is taken in. `in` becomes the new slots of the level above.
  */
-static void repack(struct tree *t, struct path *left, struct path *right, unsigned level,
+static void repack(struct tree *t, struct tree_path *left, struct tree_path *right, unsigned level,
 		   struct incoming *in)
 {
 	/* Copies of what is kept: the nodes themselves go, and may be taken again at once. */
 	struct tree_node before, low, high, after;
 	struct packer k;
-	struct path p;
+	struct tree_path p;
 	bool leaf = level == 0;
 	size_t total;
 
@@ -776,11 +688,22 @@ static void lower_root(struct tree *t)
 	}
 }
 
+/* An edit stayed in the node at this level of the way: inv. 6. */
+static void keep_way(struct tree *t, unsigned level)
+{
+	const struct tree_node *leaf = t->way.at[0].node;
+
+	if (level > 0 || !t->root)
+		t->known = false;
+	else if (t->known_last != UINT64_MAX)
+		t->known_last = leaf->key[leaf->n - 1];
+}
+
 /*
  * From the leaves up, as long as a level does not fit in place.
  * => left->at[0].slot is the first of the run, right->at[0].slot the one after it.
  */
-static void splice(struct tree *t, struct path *left, struct path *right, struct incoming *in)
+static void splice(struct tree *t, struct tree_path *left, struct tree_path *right, struct incoming *in)
 {
 	for (unsigned level = 0; level < t->height; level++) {
 		struct tree_node *node = left->at[level].node;
@@ -800,9 +723,11 @@ static void splice(struct tree *t, struct path *left, struct path *right, struct
 					lower_root(t);
 				else
 					refresh(t, left, level + 1);
+				keep_way(t, level);
 				return;
 			}
 		}
+		t->known = false;
 		repack(t, left, right, level, in);
 	}
 	set_root(t, in);
@@ -810,9 +735,9 @@ static void splice(struct tree *t, struct path *left, struct path *right, struct
 }
 
 /* The mappings from the left path's slot to before the right path's. */
-static size_t count_run(const struct tree *t, const struct path *left, const struct path *right)
+static size_t count_run(const struct tree *t, const struct tree_path *left, const struct tree_path *right)
 {
-	struct path p;
+	struct tree_path p;
 	size_t n = 0;
 
 	if (left->at[0].node == right->at[0].node)
@@ -826,19 +751,19 @@ static size_t count_run(const struct tree *t, const struct path *left, const str
  * Does the run that begins at the left path end in the same leaf? Then the right path is to the
  * slot after it. False: perhaps not.
  */
-static bool ends_in_leaf(const struct tree *t, const struct path *left, uint64_t last,
-			 struct path *right)
+static bool ends_in_leaf(const struct tree *t, const struct tree_path *left, uint64_t last,
+			 struct tree_path *right)
 {
 	const struct tree_node *leaf = left->at[0].node;
 	unsigned end = left->at[0].slot;
 
 	while (end < leaf->n && leaf->map[end].start <= last)
 		end++;
-	if (end == leaf->n && (end == 0 || leaf->key[end - 1] < last))
+	if (end == leaf->n && last > t->known_last)
 		return false;
-	for (unsigned level = 0; level < t->height; level++)
-		right->at[level] = left->at[level];
+	right->at[0].node = left->at[0].node;
 	right->at[0].slot = end;
+	copy_way(t, right, 1);
 	return true;
 }
 
@@ -858,7 +783,7 @@ static bool swap(const struct tree *t, struct tree_node *leaf, unsigned i, const
 void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct map *in, size_t n_in)
 {
 	struct incoming incoming = {.n = n_in, .map = in};
-	struct path left, right;
+	struct tree_path *left = &t->way, right;
 
 	if (!t->root) {
 		if (n_in == 0)
@@ -866,8 +791,8 @@ void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct ma
 		t->root = take(t);
 		t->height = 1;
 	}
-	descend(t, first, &left);
-	if (!ends_in_leaf(t, &left, last, &right)) {
+	left->at[0].slot = seek(t, first);
+	if (!ends_in_leaf(t, left, last, &right)) {
 		descend(t, last, &right);
 		/* Past the mapping that ends at last; a leaf that only begins after the run is not
 		 * in it.
@@ -875,20 +800,20 @@ void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct ma
 		if (right.at[0].slot < right.at[0].node->n &&
 		    right.at[0].node->map[right.at[0].slot].start <= last)
 			right.at[0].slot++;
-		if (right.at[0].slot == 0 && right.at[0].node != left.at[0].node &&
+		if (right.at[0].slot == 0 && right.at[0].node != left->at[0].node &&
 		    path_prev(t, &right, 0))
 			right.at[0].slot = right.at[0].node->n;
-	} else if (n_in == 1 && right.at[0].slot == left.at[0].slot + 1 &&
-		   swap(t, left.at[0].node, left.at[0].slot, in)) {
+	} else if (n_in == 1 && right.at[0].slot == left->at[0].slot + 1 &&
+		   swap(t, left->at[0].node, left->at[0].slot, in)) {
 		return;
 	}
 
-	t->n = t->n - count_run(t, &left, &right) + n_in;
-	incoming.from = end_of_previous(t, &left);
+	t->n = t->n - count_run(t, left, &right) + n_in;
+	incoming.from = end_of_previous(t, left);
 	if (n_in == 0 || right.at[0].slot == 0 ||
 	    right.at[0].node->key[right.at[0].slot - 1] != in[n_in - 1].last)
 		regap_successor(t, &right, n_in ? in[n_in - 1].last + 1 : incoming.from);
-	splice(t, &left, &right, &incoming);
+	splice(t, left, &right, &incoming);
 }
 
 /* ---- the validator ---- */
@@ -944,15 +869,44 @@ static const char *validate_node(struct walk *w, const struct tree_node *node, u
 	return NULL;
 }
 
+static const char *validate_way(const struct tree *t)
+{
+	const struct tree_node *node = t->root, *leaf = t->way.at[0].node;
+	uint64_t first = 0, last = UINT64_MAX;
+	bool is_last = true;
+
+	if (!node)
+		return "tree 6: a way is known in an empty tree";
+	for (unsigned level = t->height; level-- > 0; node = node->child[t->way.at[level].slot]) {
+		unsigned i = t->way.at[level].slot;
+
+		if (node != t->way.at[level].node || (level > 0 && i >= node->n))
+			return "tree 6: the known way is not one from the root";
+		if (level == 0)
+			break;
+		if (i > 0)
+			first = node->key[i - 1] + 1;
+		is_last = is_last && i + 1 == node->n;
+	}
+	if (!is_last)
+		last = leaf->key[leaf->n - 1];
+	if (t->known_first < first || t->known_last > last)
+		return "tree 6: the known way does not lead to all that it should";
+	return NULL;
+}
+
 const char *tree_validate(const struct tree *t)
 {
 	struct walk w = {.t = t, .from = t->first};
 	const char *broken;
 	size_t spare = 0;
 
-	if ((t->root == NULL) != (t->height == 0) || t->height > MAX_HEIGHT)
+	if ((t->root == NULL) != (t->height == 0) || t->height > TREE_MAX_HEIGHT)
 		return "tree 2: the height does not fit the root";
 	broken = t->root ? validate_node(&w, t->root, t->height - 1) : NULL;
+	if (broken)
+		return broken;
+	broken = t->known ? validate_way(t) : NULL;
 	if (broken)
 		return broken;
 	for (const struct tree_node *node = t->spare; node; node = node->next)

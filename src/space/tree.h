@@ -19,6 +19,21 @@
 
 struct tree_node;
 
+/* Even with two slots a node, more mappings than that need more memory than there is. */
+#define TREE_MAX_HEIGHT 48
+
+/*
+ * A place in the tree: at[0] is in a leaf, and its slot may be the leaf's n; above, the way to it.
+ * One array of pairs: with two arrays gcc 12 at -O2 (ivopts, then ipa-modref) believes that
+ * path_next() leaves the path as it was.
+ */
+struct tree_path {
+	struct {
+		struct tree_node *node;
+		unsigned slot;
+	} at[TREE_MAX_HEIGHT];
+};
+
 struct tree {
 	const struct world *world;
 	const struct map_rules *rules;
@@ -28,6 +43,13 @@ struct tree {
 	size_t n; /* mappings */
 	struct tree_node *spare; /* nodes put aside by tree_reserve, or given back */
 	size_t n_spare;
+	/*
+	 * The way to the leaf that tree_spot or tree_replace last came to, and the addresses that
+	 * lead there: an edit comes back to where its caller looked. known false: none is kept.
+	 */
+	bool known;
+	uint64_t known_first, known_last;
+	struct tree_path way;
 };
 
 void tree_init(struct tree *t, const struct world *w, const struct map_rules *rules,

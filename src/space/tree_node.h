@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tree_node.h: a node of the mapping tree, for the files that walk it. Its rules are in tree.c.
+ */
+#ifndef SPACE_TREE_NODE_H
+#define SPACE_TREE_NODE_H
+
+#include "space/map.h"
+
+#ifdef VMS_SMALL_LIMITS
+#define KEYS	 4
+#define MIN_KEYS 2
+#else
+#define KEYS	 16
+#define MIN_KEYS 3 /* well below a half, so that map and unmap in turn do not split and join */
+#endif
+
+#define CACHE_LINE 64
+
+struct tree_node {
+	uint64_t key[KEYS];
+	uint64_t gap[KEYS];
+	union {
+		struct tree_node *child[KEYS];
+		struct map map[KEYS];
+	};
+	unsigned n;
+	struct tree_node *next; /* on the spare list, or among the new nodes of a splice */
+	void *block;		/* as allocated; the node is the first cache line in it */
+};
+
+/* How many slots end below addr: the slot that holds addr, or the first above it. */
+static inline unsigned below(const struct tree_node *node, uint64_t addr)
+{
+	unsigned even = 0, odd = 0; /* two sums: neither waits for the other */
+
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < KEYS; i += 2) {
+		even += node->key[i] < addr;
+		odd += node->key[i + 1] < addr;
+	}
+	return even + odd;
+}
+
+#endif
