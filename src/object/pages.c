@@ -526,6 +526,15 @@ int pages_prepare_range(struct pages *p, uint64_t first, uint64_t n)
 
 /* ---- Change ---- */
 
+/* Only readers look meanwhile. They see what was written to a frame before it came here. */
+static slot_t slot_replace(_Atomic(slot_t) *at, slot_t slot)
+{
+	slot_t old = atomic_load_explicit(at, memory_order_relaxed);
+
+	atomic_store_explicit(at, slot, memory_order_release);
+	return old;
+}
+
 slot_t pages_set(struct pages *p, uint64_t index, slot_t slot)
 {
 	struct page_node *path[LEVELS], *node = entry_node(entry_get(&p->root));
@@ -539,8 +548,7 @@ slot_t pages_set(struct pages *p, uint64_t index, slot_t slot)
 		if (node->level == 0)
 			break;
 	}
-	old = atomic_exchange_explicit(&leaf_of(node)->slot[index % PAGES_FANOUT], slot,
-				       memory_order_acq_rel);
+	old = slot_replace(&leaf_of(node)->slot[index % PAGES_FANOUT], slot);
 	if (slot_is_frame(old) != slot_is_frame(slot))
 		while (n--)
 			path[n]->frames += slot_is_frame(slot) ? 1u : -1u;
@@ -561,8 +569,7 @@ static void fill_leaf(const struct fill *f, struct page_node *node, uint64_t bas
 	uint64_t to = min_u64(f->last - base, PAGES_FANOUT - 1);
 
 	for (uint64_t i = from; i <= to; i++) {
-		slot_t old = atomic_exchange_explicit(&leaf_of(node)->slot[i], f->mark,
-						      memory_order_acq_rel);
+		slot_t old = slot_replace(&leaf_of(node)->slot[i], f->mark);
 
 		if (slot_is_frame(old)) {
 			frame_unref(f->freed, old);
