@@ -440,6 +440,24 @@ static int copy_program(const char *path)
 	return fchmod(to, 0755) == 0 ? to : -1;
 }
 
+/* Aligned as its type says, which is more than a page. */
+static void *map_area(int fd)
+{
+	size_t room = GUEST_AREA_SIZE + GUEST_PAGE_MOST;
+	char *p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *at;
+
+	if (p == MAP_FAILED) {
+		return p;
+	}
+	at = p + (-(uintptr_t)p & (GUEST_PAGE_MOST - 1));
+	if (at > p) {
+		munmap(p, (size_t)(at - p));
+	}
+	munmap(at + GUEST_AREA_SIZE, (size_t)(p + room - at) - GUEST_AREA_SIZE);
+	return mmap(at, GUEST_AREA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+}
+
 uint64_t kernel_most_maps(void)
 {
 	FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
@@ -484,8 +502,7 @@ struct side *kernel_side(const char *program, int base, uint64_t room, uint64_t 
 	k->area_fd = memfd_create("area", MFD_CLOEXEC);
 	k->area = MAP_FAILED;
 	if (k->area_fd >= 0 && ftruncate(k->area_fd, (off_t)GUEST_AREA_SIZE) == 0) {
-		k->area = mmap(NULL, GUEST_AREA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-			       k->area_fd, 0);
+		k->area = map_area(k->area_fd);
 	}
 	if (k->program < 0 || k->area == MAP_FAILED || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
 		snprintf(why, size, "bare child '%s': %s", program, strerror(errno));
