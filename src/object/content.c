@@ -227,7 +227,8 @@ static struct content *content_end(struct content *c)
 	if (c->fd >= 0)
 		w->fd_close(w, c->fd);
 	family_unref(c->family);
-	arena_unref(c->arena);
+	if (c->arena)
+		arena_unref(c->arena);
 	w->free(w, c, sizeof(*c));
 	if (release)
 		release(release_arg);
