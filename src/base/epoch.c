@@ -186,7 +186,7 @@ static struct record *own_record(void)
 
 /* ---- Sections ---- */
 
-static bool enter(struct record *r)
+static inline __attribute__((always_inline)) bool enter(struct record *r)
 {
 	unsigned depth = atomic_load_explicit(&r->depth, memory_order_relaxed);
 
@@ -253,12 +253,12 @@ uint64_t epoch_now(void)
 
 static bool barrier(void)
 {
-	const struct world *w = world_default;
-
-	pthread_once(&once, set_up);
 #if TSAN
 	return true;
 #else
+	const struct world *w = world_default;
+
+	pthread_once(&once, set_up);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (fences || w->membarrier(w, BARRIER_EXPEDITED) == 0)
 		return true;
