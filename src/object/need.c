@@ -349,12 +349,11 @@ static void fill_frame(const struct content *c, frame_t f, const struct seen *s)
 {
 	struct vms_arena *a = c->arena;
 
-	if (s->frame) {
-		arena_touch(a, f);
-		bytes_copy(arena_addr(a, f), arena_addr(a, s->frame), (size_t)1 << c->shift);
-	} else {
+	if (!s->frame)
 		arena_clear(a, f);
-	}
+	arena_touch(a, f); /* from now on it is written without telling */
+	if (s->frame)
+		bytes_copy(arena_addr(a, f), arena_addr(a, s->frame), (size_t)1 << c->shift);
 	if (s->slot == SLOT_ZERO_DIRTY && c->kind == CONTENT_PAGED)
 		frame_mark(a, f, FRAME_DIRTY, 0);
 	if (s->slot == SLOT_ZERO_CLEANING)
