@@ -494,6 +494,13 @@ static int64_t move_to(struct mremap_call *c)
 		if (err)
 			return err;
 	}
+	/* Near the limit of regions the answer hangs on how many there are without it, or with it parted. */
+	if ((c->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == MREMAP_FIXED &&
+	    mm->space.counts.n + 4 >= (uint64_t)mm->pol.max_map_count) {
+		err = mm_unmap(mm, c->new_addr, dst_last);
+		if (err)
+			return err;
+	}
 	if (c->flags & MREMAP_DONTUNMAP) {
 		/* The limits are asked for the whole length: what goes must have gone by then. */
 		if (c->flags & MREMAP_FIXED)
