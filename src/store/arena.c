@@ -12,12 +12,13 @@
  * Invariants:
  *	1 `mapped` is a multiple of 64, at most `frames`; the file has as many pages; all of it is
  *	  mapped at base, not inherited on fork and not dumped
- *	2 every number is free (its entry is zero) or taken: listed, held or freed
+ *	2 every number is free or taken: listed, held or freed
  *	3 granted = listed + held, at most `limit`
  *	4 freed = the frames of limbo and cache (cache.c), outside of calls
  *	5 chunks and bitmaps agree with the entries (numbers.c)
  *	6 a frame without WRITTEN has only zero bytes; one without BACKED that nobody holds is a
- *	  hole of the file
+ *	  hole of the file (but where the host made pages ahead while another thread freed them:
+ *	  then a hole may have memory until its next use)
  *	7 in a forked child nothing takes the lock, makes a host call or touches the file's mapping:
  *	  what remains there is to free the heap
  */
@@ -35,7 +36,12 @@
 #define RESERVE_DEFAULT (UINT64_C(1) << 40)
 #define RESERVE_MAX	(UINT64_C(1) << 44)
 #define STEP_BYTES	(UINT64_C(64) << 20)
-#define KEPT_OUT	"arena: this arena belongs to the process that this one was forked from"
+#define AHEAD		16u  /* frames made at once */
+#define AHEAD_MAX	256u /* that nobody has asked for yet, and 1 in 64 of those granted */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#define KEPT_OUT "arena: this arena belongs to the process that this one was forked from"
 
 /* ---- The validator ---- */
 
@@ -299,7 +305,7 @@ void arena_info(struct vms_arena *a, struct vms_arena_info *info)
 		.page_size = UINT64_C(1) << a->page_shift,
 		.limit = a->limit << a->page_shift,
 		.granted = counter(&a->granted) << a->page_shift,
-		.cached = counter(&a->freed) << a->page_shift,
+		.cached = (counter(&a->freed) + counter(&a->ahead)) << a->page_shift,
 		.reserved = a->frames << a->page_shift,
 		.handed_out = counter(&a->mapped) << a->page_shift,
 		.metadata = (uint64_t)atomic_load_explicit(&a->metadata, memory_order_relaxed),
@@ -452,6 +458,22 @@ static int grant_locked(struct vms_arena *a, struct arena_nook *nook, frame_t wa
 	return 0;
 }
 
+/*
+ * The first touch of a page of the file costs a fault, which is more than half of the work when
+ * pages are written one by one; the host makes several at a time for less. So when frames of a run
+ * are granted in sequence, the next ones are made with this one. What was made for nobody is
+ * bounded: it counts as cached.
+ */
+static uint64_t ahead_locked(struct vms_arena *a, frame_t f) REQUIRES(a->lock)
+{
+	unsigned before = entry_marks(a, f - 1);
+
+	if (entry_marks(a, f) & BACKED || !(before & BACKED) || (before & STATE) == STATE_FREED ||
+	    f % CHUNK == 0 || counter(&a->ahead) >= AHEAD_MAX + counter(&a->granted) / 64)
+		return 0;
+	return numbers_ahead_locked(a, f, AHEAD);
+}
+
 static int fail_limit(const struct vms_arena *a, uint64_t n)
 {
 	return fail(-EDQUOT, "arena: %" PRIu64 " more pages would pass its limit of %" PRIu64, n,
@@ -462,6 +484,8 @@ int arena_grant(struct vms_arena *a, struct arena_nook *nook, frame_t want, uint
 		struct frame_list *list)
 {
 	struct frame_list got = { 0 };
+	uint64_t ahead = 0;
+	frame_t first = FRAME_NONE;
 	int err = arena_usable(a);
 
 	if (err)
@@ -475,11 +499,20 @@ int arena_grant(struct vms_arena *a, struct arena_nook *nook, frame_t want, uint
 			ungrant_locked(a, &got);
 		} else {
 			counter_add(&a->granted, n);
+			first = got.head;
+			if (n == 1)
+				ahead = ahead_locked(a, first);
+			if (ahead > 1)
+				entry_set_marks(a, first, entry_marks(a, first) | BACKED);
 			list_splice(a, &got, list);
 			*list = got;
 		}
 	}
 	lock_drop(&a->lock);
+	/* Refused or not, the bytes are zero: then each is made at its first touch. */
+	if (ahead > 1)
+		a->world->madvise(a->world, (uint64_t)(uintptr_t)arena_addr(a, first),
+				  ahead << a->page_shift, MADV_POPULATE_WRITE);
 	return err;
 }
 

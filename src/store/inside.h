@@ -31,7 +31,7 @@
 
 /* The high byte of an entry's marks; FRAME_DIRTY and the others are the low one. */
 enum {
-	STATE_FREE = 0 << 8,   /* the number is nobody's; the whole entry is 0 */
+	STATE_FREE = 0 << 8,   /* the number is nobody's; the entry is 0 but for BACKED */
 	STATE_LISTED = 1 << 8, /* granted, in a frame_list */
 	STATE_HELD = 2 << 8,   /* granted, counted */
 	STATE_FREED = 3 << 8,  /* in a batch, waiting for readers, or cached */
@@ -74,6 +74,7 @@ struct vms_arena {
 	_Atomic(uint64_t) mapped;  /* [A] frames that the file has and that are mapped */
 	_Atomic(uint64_t) granted; /* [A] frames */
 	_Atomic(uint64_t) freed;   /* [A] frames in limbo and cache, and being punched */
+	_Atomic(uint64_t) ahead;   /* [A] free numbers that are BACKED */
 	uint32_t low[ORDERS];	   /* [L] no stretch below has room for a run of this order */
 	uint64_t steal;		   /* [L] where the search for any free number goes on: a chunk */
 	struct limbo young, old;   /* [L] freed frames: since the last turn, and before */
@@ -152,6 +153,9 @@ frame_t number_of_nook_locked(struct vms_arena *a, struct arena_nook *nook) REQU
 frame_t number_any_locked(struct vms_arena *a) REQUIRES(a->lock);
 /* n adjacent numbers of free chunks, not yet taken. */
 frame_t numbers_adjacent_locked(struct vms_arena *a, uint64_t n) REQUIRES(a->lock);
+/* The first number is LISTED and fresh, and a run goes on: have the host make the next ones, too.
+ * Marks up to n free ones BACKED; returns how many adjacent frames from f on want memory. */
+uint64_t numbers_ahead_locked(struct vms_arena *a, frame_t f, uint64_t n) REQUIRES(a->lock);
 int numbers_check(struct vms_arena *a, uint64_t *granted, uint64_t *freed);
 
 /* cache.c */

@@ -9,9 +9,11 @@
  *	taken	a number is from its grant until the host has got its memory back
  *
  * Invariants:
- *	1 the entry of a free number is zero, so a new grant of it is a hole of the file
+ *	1 a free number's frame has only zero bytes and is a hole of the file, but for `ahead`
+ *	  of them that are BACKED; these lie in chunks that are not free
  *	2 a chunk's byte counts the taken numbers in it
- *	3 a chunk's bit is set exactly if it is owned or a number of it is taken; chunk 0's always
+ *	3 a chunk's bit is set exactly if it is owned or a number of it is taken; chunk 0's is
+ *	  always
  *	4 below the stretch low[k] there is no aligned free run of 2^k chunks
  *	5 numbers at `mapped` and above are free
  *
@@ -42,11 +44,29 @@ static unsigned chunk_used(const struct vms_arena *a, uint64_t c)
 	return a->chunks[c] & CHUNK_USED;
 }
 
+/* The frames that were made ahead for an owner who is gone: as if they had been freed. */
+static void chunk_sweep_locked(struct vms_arena *a, uint64_t c) REQUIRES(a->lock)
+{
+	for (uint64_t f = c * CHUNK; f < (c + 1) * CHUNK; f++) {
+		struct frame_list one = { 0 };
+
+		if (entry_marks(a, (frame_t)f) != (STATE_FREE | BACKED))
+			continue;
+		number_take_locked(a, (frame_t)f);
+		entry_set_marks(a, (frame_t)f, STATE_FREED | BACKED);
+		list_append(a, &one, (frame_t)f);
+		list_splice(a, &a->cache, &one);
+		counter_add(&a->freed, 1);
+	}
+}
+
 /* Neither owned nor used any more? */
 static void chunk_settle_locked(struct vms_arena *a, uint64_t c) REQUIRES(a->lock)
 {
 	uint32_t stretch = (uint32_t)(c / STRETCH_CHUNKS);
 
+	if (!a->chunks[c] && counter(&a->ahead))
+		chunk_sweep_locked(a, c);
 	if (a->chunks[c])
 		return;
 	a->taken[stretch] &= ~(UINT64_C(1) << c % STRETCH_CHUNKS);
@@ -64,8 +84,10 @@ static void chunk_mark_locked(struct vms_arena *a, uint64_t c) REQUIRES(a->lock)
 void number_take_locked(struct vms_arena *a, frame_t f)
 {
 	uint64_t c = f / CHUNK;
+	unsigned backed = entry_marks(a, f) & BACKED;
 
-	entry_set_marks(a, f, STATE_LISTED);
+	counter_sub(&a->ahead, backed != 0);
+	entry_set_marks(a, f, STATE_LISTED | backed);
 	if (chunk_used(a, c) == 0)
 		arena_count_metadata(a, CHUNK_METADATA);
 	a->chunks[c]++;
@@ -222,6 +244,19 @@ frame_t numbers_adjacent_locked(struct vms_arena *a, uint64_t n)
 	return FRAME_NONE;
 }
 
+uint64_t numbers_ahead_locked(struct vms_arena *a, frame_t f, uint64_t n)
+{
+	uint64_t end = f + 1;
+
+	while (end < f + n && end % CHUNK && end < counter(&a->mapped) &&
+	       entry_marks(a, (frame_t)end) == STATE_FREE) {
+		entry_set_marks(a, (frame_t)end, STATE_FREE | BACKED);
+		counter_add(&a->ahead, 1);
+		end++;
+	}
+	return end - f;
+}
+
 void numbers_init(struct vms_arena *a)
 {
 	a->chunks[0] = CHUNK_OWNED; /* below FRAME_FIRST */
@@ -231,7 +266,8 @@ void numbers_init(struct vms_arena *a)
 
 /* ---- The validator's part ---- */
 
-static int check_entry(const struct vms_arena *a, uint64_t f, uint64_t *granted, uint64_t *freed)
+static int check_entry(const struct vms_arena *a, uint64_t f, uint64_t *granted, uint64_t *freed,
+		       uint64_t *ahead)
 {
 	const struct entry *e = &a->entries[f];
 	unsigned marks = atomic_load(&e->marks);
@@ -239,7 +275,8 @@ static int check_entry(const struct vms_arena *a, uint64_t f, uint64_t *granted,
 
 	switch (marks & STATE) {
 	case STATE_FREE:
-		if (marks || count || atomic_load(&e->pins))
+		*ahead += marks == BACKED;
+		if (marks & ~BACKED || count || atomic_load(&e->pins))
 			return fail(-EINVAL,
 				    "arena: the entry of free number %" PRIu64 " is not zero", f);
 		return 0;
@@ -257,7 +294,7 @@ static int check_entry(const struct vms_arena *a, uint64_t f, uint64_t *granted,
 
 int numbers_check(struct vms_arena *a, uint64_t *granted, uint64_t *freed)
 {
-	uint64_t mapped = counter(&a->mapped);
+	uint64_t mapped = counter(&a->mapped), ahead = 0;
 
 	*granted = *freed = 0;
 	for (uint64_t c = 0; c < a->frames / CHUNK; c++) {
@@ -265,7 +302,7 @@ int numbers_check(struct vms_arena *a, uint64_t *granted, uint64_t *freed)
 		bool bit = a->taken[c / STRETCH_CHUNKS] >> c % STRETCH_CHUNKS & 1;
 
 		for (uint64_t f = c * CHUNK; f < (c + 1) * CHUNK && f < mapped; f++) {
-			int err = check_entry(a, f, granted, freed);
+			int err = check_entry(a, f, granted, freed, &ahead);
 
 			if (err)
 				return err;
@@ -278,6 +315,9 @@ int numbers_check(struct vms_arena *a, uint64_t *granted, uint64_t *freed)
 		if (bit != (a->chunks[c] != 0))
 			return fail(-EINVAL, "arena: the bit of chunk %" PRIu64 " is %d", c, bit);
 	}
+	if (ahead != counter(&a->ahead))
+		return fail(-EINVAL, "arena: %" PRIu64 " frames made ahead, %" PRIu64 " counted",
+			    ahead, counter(&a->ahead));
 	if (!(a->taken[0] & 1))
 		return fail(-EINVAL, "arena: chunk 0 is free");
 	for (unsigned k = 0; k < ORDERS; k++) {

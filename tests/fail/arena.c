@@ -259,6 +259,22 @@ static int contiguous(struct stage *s)
 	return 0;
 }
 
+/* In sequence: the host is asked for pages ahead, and may refuse. */
+static int sequence(struct stage *s)
+{
+	uint32_t len;
+	frame_t base;
+
+	assert_ok(arena_run(s->a, 64, &base, &len));
+	for (unsigned i = 0; i < 40; i++) {
+		assert_ok(arena_grant(s->a, &s->nook, base + i, 1, &s->l));
+		hold(s);
+		assert_int_equal(s->f[s->n - 1], base + i);
+	}
+	arena_run_drop(s->a, base, len);
+	return 0;
+}
+
 /* Freeing cannot fail; what the host does not take back stays cached, and clean when used again. */
 static int free_many(struct stage *s)
 {
@@ -288,6 +304,7 @@ static void test_grow(void **state)
 {
 	sweep_run(grow, 5, 5); /* limit, size, map, two advices */
 	sweep_run(grow_late, 5, 5);
+	sweep_run(sequence, 3, 0);
 }
 
 static void test_contiguous(void **state)

@@ -377,6 +377,48 @@ static void test_limbo(void **state)
 	vms_arena_unref(a);
 }
 
+/* What was made ahead of a sequence is bounded, counted, and goes back with the rest. */
+static void test_ahead(void **state)
+{
+	struct vms_arena *a = make(0, 64 * MIB);
+	struct arena_nook nook = { 0 };
+	frame_t f[1000];
+	struct frame_batch b;
+	frame_t base;
+	uint32_t len;
+
+	assert_ok(arena_run(a, 4096, &base, &len));
+	for (unsigned i = 0; i < 1000; i++) {
+		f[i] = grant_one(a, &nook, base + i);
+		assert_int_equal(f[i], base + i);
+		assert_true(is_zero(a, f[i]));
+		paint(a, f[i], 1);
+	}
+	assert_ok(arena_check(a));
+	assert_true(info_of(a).cached <= 64 * page);
+	assert_true(file_bytes(a) <= (1000 + 64) * page);
+	/* Pairs all over make the most of it; still bounded. */
+	frame_batch_init(&b, a);
+	for (unsigned i = 1000; i + 2 < 4096; i += 20) {
+		frame_unref(&b, grant_one(a, &nook, base + i));
+		frame_unref(&b, f[0]);
+		frame_batch_end(&b);
+		f[0] = grant_one(a, &nook, base + i + 1);
+	}
+	assert_true(info_of(a).cached <= (1024 + 256 + 64) * page);
+	assert_ok(arena_check(a));
+	for (unsigned i = 0; i < 1000; i++)
+		frame_unref(&b, f[i]);
+	frame_batch_end(&b);
+	arena_run_drop(a, base, len);
+	arena_nook_drop(a, &nook);
+	arena_trim(a, UINT64_MAX);
+	assert_ok(arena_check(a));
+	assert_int_equal(info_of(a).cached, 0);
+	assert_int_equal(file_bytes(a), 0);
+	vms_arena_unref(a);
+}
+
 /* ---- Random operations ---- */
 
 #define MODEL_FRAMES 6000u
@@ -802,6 +844,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fork, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ulimit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_evict, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_ahead, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
 	};
 
