@@ -189,6 +189,8 @@ static __attribute__((noinline)) unsigned learn_way(struct tree *t, uint64_t add
 			first = node->key[i - 1] + 1;
 		last = node->key[i];
 		node = node->child[i];
+		if (level == 1)
+			fetch_leaf(node);
 		i = above ? node->n : below(node, addr);
 	}
 	t->way.at[0].node = node;
@@ -292,6 +294,8 @@ bool tree_find(const struct tree *t, uint64_t addr, struct map *out)
 			return false;
 		for (unsigned level = t->height - 1; level > 0; level--) {
 			node = node->child[i];
+			if (level == 1)
+				fetch_leaf(node);
 			i = below(node, addr);
 		}
 	}

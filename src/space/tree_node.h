@@ -5,6 +5,8 @@
 #ifndef SPACE_TREE_NODE_H
 #define SPACE_TREE_NODE_H
 
+#include <stddef.h>
+
 #include "space/map.h"
 
 #ifdef VMS_SMALL_LIMITS
@@ -40,6 +42,19 @@ static inline unsigned below(const struct tree_node *node, uint64_t addr)
 		odd += node->key[i + 1] < addr;
 	}
 	return even + odd;
+}
+
+/*
+ * A leaf is about to be searched: ask for all of it now, not for a value once its key is found. Of
+ * a tree larger than the caches a call then waits for memory once, not twice or three times.
+ */
+static inline void fetch_leaf(const struct tree_node *leaf)
+{
+	const char *p = (const char *)leaf->gap; /* the keys are read at once */
+
+	for (size_t at = offsetof(struct tree_node, gap); at <= offsetof(struct tree_node, n);
+	     at += CACHE_LINE, p += CACHE_LINE)
+		__builtin_prefetch(p);
 }
 
 #endif
