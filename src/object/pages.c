@@ -448,9 +448,12 @@ static void prune(struct pages *p, uint64_t index)
 	}
 }
 
-/* Take away what the root does not need: itself, if it is one mark, and levels of nothing but entry
- * 0. No frame goes. */
-static void shrink(struct pages *p)
+/*
+ * Take away what the root does not need: itself, if it is one mark, and (lower) levels of nothing
+ * but entry 0. No frame goes. Fills that were prepared together with the one just done have nothing
+ * to do past a lower root if their mark is EMPTY; for another mark it must stay.
+ */
+static void shrink(struct pages *p, bool lower)
 {
 	for (;;) {
 		entry_t e = entry_get(&p->root), child;
@@ -464,7 +467,7 @@ static void shrink(struct pages *p)
 			drop(p, e, NULL);
 			return;
 		}
-		if (root->level == 0 || root->run_len)
+		if (!lower || root->level == 0 || root->run_len)
 			return;
 		for (unsigned i = 1; i < PAGES_FANOUT; i++)
 			if (entry_get(&inner_of(root)->entry[i]) != SLOT_EMPTY)
@@ -488,7 +491,7 @@ int pages_prepare(struct pages *p, uint64_t first, uint64_t n)
 		/* What was made for nothing goes again: it may be very much. */
 		for (uint64_t k = start; k <= i; k += PAGES_FANOUT)
 			prune(p, k);
-		shrink(p);
+		shrink(p, true);
 		return -ENOMEM;
 	}
 	return 0;
@@ -645,7 +648,7 @@ void pages_fill(struct pages *p, uint64_t first, uint64_t n, slot_t mark, struct
 	}
 	assert(f.last < level_span(entry_node(root)->level));
 	fill_node(&f, entry_node(root), 0);
-	shrink(p);
+	shrink(p, mark == SLOT_EMPTY);
 }
 
 /* ---- Share ---- */

@@ -76,9 +76,10 @@ slot_t pages_get(const struct pages *p, uint64_t index);
 
 /*
  * Make single slots of [first, first + n) changeable: exclusive leaves exist for all of them.
- * Changes no slot's meaning. 0, or -ENOMEM with nothing visible changed (and earlier preparations
- * there are void). Preparations of several ranges add up; they hold until the lock is dropped, the
- * tree is shared, or a fill, which ends that of its range and of the leaves at its two ends.
+ * Changes no slot's meaning. 0, or -ENOMEM with nothing visible changed (and what was prepared in
+ * this tree before is void). Preparations of several ranges add up; they hold until the lock is
+ * dropped, the tree is shared, or a fill: it ends those of its range, of the leaves at its two
+ * ends, and of ranges for fills with another mark.
  */
 int pages_prepare(struct pages *p, uint64_t first, uint64_t n);
 /* Make one pages_fill of just this range possible: exclusive paths at the two ends, room to the

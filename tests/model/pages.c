@@ -316,6 +316,30 @@ static void do_fill(unsigned t, struct frame_batch *freed)
 		model[t][c] = mark;
 }
 
+/* All prepared before the first is filled. */
+static void do_fills(unsigned t, struct frame_batch *freed)
+{
+	unsigned from[3], to[3];
+	slot_t mark = random_mark();
+
+	maybe_fail();
+	for (unsigned i = 0; i < 3; i++) {
+		int err;
+
+		pick_cells(&from[i], &to[i]);
+		err = pages_prepare_range(&tree[t], cell[from[i]].start, pages_in(from[i], to[i]));
+		result(err);
+		if (err)
+			return;
+	}
+	fail_at = 0;
+	for (unsigned i = 0; i < 3; i++) {
+		pages_fill(&tree[t], cell[from[i]].start, pages_in(from[i], to[i]), mark, freed);
+		for (unsigned c = from[i]; c <= to[i]; c++)
+			model[t][c] = mark;
+	}
+}
+
 static void do_fini(unsigned t, struct frame_batch *freed)
 {
 	pages_fini(&tree[t], freed);
@@ -357,8 +381,10 @@ static void one_step(void)
 		break;
 	case 3:
 	case 4:
-	case 5:
 		do_fill(t, &freed);
+		break;
+	case 5:
+		do_fills(t, &freed);
 		break;
 	default:
 		do_set(t, &freed);

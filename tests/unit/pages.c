@@ -212,6 +212,28 @@ static void shrinks(void **state)
 	check();
 }
 
+/* Fills that were prepared together do not take the ground from each other. */
+static void fills_together(void **state)
+{
+	struct frame_batch freed;
+
+	frame_batch_init(&freed, arena);
+	give(&a, 0);
+	assert_ok(pages_prepare_range(&a, 10, 5));
+	assert_ok(pages_prepare_range(&a, 64, 64));
+	pages_fill(&a, 10, 5, SLOT_ZERO, &freed);
+	pages_fill(&a, 64, 64, SLOT_ZERO, &freed);
+	assert_int_equal(pages_get(&a, 127), SLOT_ZERO);
+	assert_int_equal(pages_get(&a, 128), SLOT_EMPTY);
+	assert_ok(pages_prepare_range(&a, 64, 64));
+	assert_ok(pages_prepare_range(&a, 4096, 1));
+	pages_fill(&a, 64, 64, SLOT_EMPTY, &freed);
+	pages_fill(&a, 4096, 1, SLOT_EMPTY, &freed);
+	assert_int_equal(arena->metadata, LEAF);
+	check();
+	frame_batch_end(&freed);
+}
+
 static void sharing(void **state)
 {
 	frame_t f[3];
@@ -449,21 +471,14 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(set_and_get),
-		TEST(spans),
-		TEST(long_marks),
-		TEST(growth_keeps_marks),
-		TEST(nothing_is_left),
-		TEST(shrinks),
-		TEST(sharing),
-		TEST(share_of_a_part),
-		TEST(fill_of_a_shared_subtree),
-		TEST(walks),
-		TEST(placement),
-		TEST(sharers),
-		TEST(sharers_of_roots_of_two_heights),
-		TEST(checks_find),
-		TEST(dense),
+		TEST(set_and_get),     TEST(spans),
+		TEST(long_marks),      TEST(growth_keeps_marks),
+		TEST(nothing_is_left), TEST(shrinks),
+		TEST(fills_together),  TEST(sharing),
+		TEST(share_of_a_part), TEST(fill_of_a_shared_subtree),
+		TEST(walks),	       TEST(placement),
+		TEST(sharers),	       TEST(sharers_of_roots_of_two_heights),
+		TEST(checks_find),     TEST(dense),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
