@@ -17,8 +17,7 @@
  *	4 freed = the frames of limbo and cache (cache.c), outside of calls
  *	5 chunks and bitmaps agree with the entries (numbers.c)
  *	6 a frame without WRITTEN has only zero bytes; one without BACKED that nobody holds is a
- *	  hole of the file (but where the host made pages ahead while another thread freed them:
- *	  then a hole may have memory until its next use)
+ *	  hole of the file
  *	7 in a forked child nothing takes the lock, makes a host call or touches the file's mapping:
  *	  what remains there is to free the heap
  */
@@ -510,9 +509,13 @@ int arena_grant(struct vms_arena *a, struct arena_nook *nook, frame_t want, uint
 	}
 	lock_drop(&a->lock);
 	/* Refused or not, the bytes are zero: then each is made at its first touch. */
-	if (ahead > 1)
+	if (ahead > 1) {
 		a->world->madvise(a->world, (uint64_t)(uintptr_t)arena_addr(a, first),
 				  ahead << a->page_shift, MADV_POPULATE_WRITE);
+		lock_take(&a->lock);
+		numbers_made_locked(a, first, ahead);
+		lock_drop(&a->lock);
+	}
 	return err;
 }
 

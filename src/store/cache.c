@@ -177,15 +177,20 @@ uint64_t arena_trim(struct vms_arena *a, uint64_t bytes)
 {
 	uint64_t want =
 		(bytes >> a->page_shift) + ((bytes & ((UINT64_C(1) << a->page_shift) - 1)) != 0);
-	uint64_t have;
+	uint64_t got = 0, have, n;
 
-	if (!arena_alive(a) || want == 0)
+	if (!arena_alive(a))
 		return 0;
-	lock_take(&a->lock);
-	limbo_settle_locked(a);
-	have = a->cache.n;
-	lock_drop(&a->lock);
-	return cache_shrink(a, want < have ? have - want : 0) << a->page_shift;
+	/* Again, because chunks that get free leave the cache what was made ahead in them. */
+	do {
+		lock_take(&a->lock);
+		limbo_settle_locked(a);
+		have = a->cache.n;
+		lock_drop(&a->lock);
+		n = cache_shrink(a, want - got < have ? have - (want - got) : 0);
+		got += n;
+	} while (n > 0 && got < want);
+	return got << a->page_shift;
 }
 
 /* ---- The validator's part ---- */

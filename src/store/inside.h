@@ -153,9 +153,12 @@ frame_t number_of_nook_locked(struct vms_arena *a, struct arena_nook *nook) REQU
 frame_t number_any_locked(struct vms_arena *a) REQUIRES(a->lock);
 /* n adjacent numbers of free chunks, not yet taken. */
 frame_t numbers_adjacent_locked(struct vms_arena *a, uint64_t n) REQUIRES(a->lock);
-/* The first number is LISTED and fresh, and a run goes on: have the host make the next ones, too.
- * Marks up to n free ones BACKED; returns how many adjacent frames from f on want memory. */
+/*
+ * The caller has f, whose chunk's next numbers may be wanted soon: take up to n - 1 of these while
+ * the host makes their pages, then put them back, BACKED. How many frames, with f, are adjacent.
+ */
 uint64_t numbers_ahead_locked(struct vms_arena *a, frame_t f, uint64_t n) REQUIRES(a->lock);
+void numbers_made_locked(struct vms_arena *a, frame_t f, uint64_t n) REQUIRES(a->lock);
 int numbers_check(struct vms_arena *a, uint64_t *granted, uint64_t *freed);
 
 /* cache.c */

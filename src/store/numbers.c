@@ -246,15 +246,22 @@ frame_t numbers_adjacent_locked(struct vms_arena *a, uint64_t n)
 
 uint64_t numbers_ahead_locked(struct vms_arena *a, frame_t f, uint64_t n)
 {
-	uint64_t end = f + 1;
+	uint64_t end = (uint64_t)f + 1;
 
 	while (end < f + n && end % CHUNK && end < counter(&a->mapped) &&
-	       entry_marks(a, (frame_t)end) == STATE_FREE) {
-		entry_set_marks(a, (frame_t)end, STATE_FREE | BACKED);
-		counter_add(&a->ahead, 1);
-		end++;
-	}
+	       entry_marks(a, (frame_t)end) == STATE_FREE)
+		number_take_locked(a, (frame_t)end++);
 	return end - f;
+}
+
+void numbers_made_locked(struct vms_arena *a, frame_t f, uint64_t n)
+{
+	/* The chunk stays in use: the caller has f. */
+	for (uint64_t i = 1; i < n; i++) {
+		entry_set_marks(a, (frame_t)(f + i), STATE_FREE | BACKED);
+		a->chunks[f / CHUNK]--;
+		counter_add(&a->ahead, 1);
+	}
 }
 
 void numbers_init(struct vms_arena *a)

@@ -4,9 +4,8 @@
  * every step the arena's own validator runs.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -417,6 +416,93 @@ static void test_ahead(void **state)
 	assert_int_equal(info_of(a).cached, 0);
 	assert_int_equal(file_bytes(a), 0);
 	vms_arena_unref(a);
+}
+
+/* ---- Threads ---- */
+
+/* Writers replace frames on a shelf and free the old ones; readers find what they were promised. */
+#define SHELF  8u
+#define ROUNDS (SANITIZED ? 3000u : 20000u)
+
+struct shelf {
+	struct vms_arena *a;
+	_Atomic(uint64_t) spot[SHELF]; /* a frame, and in the high half what its first word is */
+	atomic_bool stop;
+	atomic_uint bad;
+};
+
+static void *shelf_reader(void *arg)
+{
+	struct shelf *s = arg;
+
+	while (!atomic_load(&s->stop)) {
+		if (!epoch_enter()) {
+			atomic_fetch_add(&s->bad, 1);
+			break;
+		}
+		for (unsigned i = 0; i < SHELF; i++) {
+			uint64_t at = atomic_load(&s->spot[i]);
+			const uint32_t *p = arena_addr(s->a, (frame_t)at);
+
+			if (at && *p != at >> 32)
+				atomic_fetch_add(&s->bad, 1);
+		}
+		epoch_leave();
+	}
+	return NULL;
+}
+
+static void *shelf_writer(void *arg)
+{
+	struct shelf *s = arg;
+	struct arena_nook nook = { 0 };
+	struct frame_batch b;
+
+	frame_batch_init(&b, s->a);
+	for (uint32_t i = 1; i <= ROUNDS; i++) {
+		frame_t f = grant_one(s->a, &nook, FRAME_NONE);
+		uint64_t old;
+
+		arena_clear(s->a, f);
+		arena_touch(s->a, f);
+		*(uint32_t *)arena_addr(s->a, f) = i;
+		old = atomic_exchange(&s->spot[i % SHELF], (uint64_t)i << 32 | f);
+		if (old)
+			frame_unref(&b, (frame_t)old);
+		frame_batch_end(&b);
+	}
+	arena_nook_drop(s->a, &nook);
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	struct vms_arena_params params = { .size = sizeof(params), .reserve = 64 * MIB };
+	static struct shelf s;
+	pthread_t r[2], w[2];
+	struct frame_batch b;
+
+	/* The test world counts without a lock. */
+	assert_ok(arena_create(&world_host, &params, &s.a));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_ok(pthread_create(&r[i], NULL, shelf_reader, &s));
+		assert_ok(pthread_create(&w[i], NULL, shelf_writer, &s));
+	}
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(w[i], NULL);
+	atomic_store(&s.stop, true);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(r[i], NULL);
+	assert_int_equal(atomic_load(&s.bad), 0);
+	assert_int_equal(info_of(s.a).granted, SHELF * page);
+	frame_batch_init(&b, s.a);
+	for (unsigned i = 0; i < SHELF; i++)
+		frame_unref(&b, (frame_t)atomic_load(&s.spot[i]));
+	frame_batch_end(&b);
+	assert_ok(arena_check(s.a));
+	arena_trim(s.a, UINT64_MAX);
+	assert_int_equal(file_bytes(s.a), 0);
+	vms_arena_unref(s.a);
 }
 
 /* ---- Random operations ---- */
@@ -845,6 +931,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ulimit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_evict, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ahead, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
 	};
 
