@@ -179,17 +179,24 @@ static int read_chunk(struct source *s, uint64_t first, uint64_t n)
 	return err;
 }
 
-/* Nobody waits any longer than this call: what was not answered is failed. */
+/*
+ * Nobody waits any longer than this call: what was not answered is failed. A chunk that there is no
+ * room for is tried in halves: what is answered already may be evicted for the rest.
+ */
 void pager_file_request(struct source *s, enum vms_request_kind kind, uint64_t first, uint64_t n)
 {
-	uint64_t end = first + n;
+	uint64_t end = first + n, chunk = CHUNK;
 	int err = 0;
 
-	for (; !err && first < end; first += min_u64(CHUNK, end - first)) {
-		n = min_u64(CHUNK, end - first);
+	while (first < end) {
+		n = min_u64(chunk, end - first);
 		err = kind == VMS_REQUEST_READ ? read_chunk(s, first, n)
 					       : source_dirtied(s, first, n);
-		if (err)
+		if (!err)
+			first += n;
+		else if (err == -ENOMEM && n > 1)
+			chunk = n / 2;
+		else
 			break;
 	}
 	/* Shrunk or gone away meanwhile: whoever waits looks again. */
