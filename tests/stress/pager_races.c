@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: MIT
+/*
+ * pager_races.c: those who wait, those who answer and those who end things, at once. Each race ends
+ * with nobody waiting, nothing asked that was not expected, and every byte as some order of the
+ * calls has it. Meant for ThreadSanitizer; argument: how many times each race is run.
+ */
+#include "check.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "object/content.h"
+#include "pager_script.h"
+
+static unsigned times = 150;
+static struct vms_arena *arena;
+
+static int begin(void **state)
+{
+	arena = arena_of(0);
+	return 0;
+}
+
+static int end(void **state)
+{
+	struct vms_arena_info info = {.size = sizeof(info)};
+
+	vms_arena_info(arena, &info);
+	assert_int_equal(info.granted, 0);
+	vms_arena_unref(arena);
+	return 0;
+}
+
+/* A call in a thread of its own. */
+struct call {
+	void (*fn)(struct call *c);
+	struct script *script;
+	struct vms_object *obj;
+	uint64_t first, n;
+	int result;
+	pthread_t thread;
+};
+
+static void *call_thread(void *arg)
+{
+	struct call *c = arg;
+
+	c->fn(c);
+	return NULL;
+}
+
+static void call_start(struct call *c)
+{
+	assert_int_equal(pthread_create(&c->thread, NULL, call_thread, c), 0);
+}
+
+static int call_end(struct call *c)
+{
+	pthread_join(c->thread, NULL);
+	return c->result;
+}
+
+static void do_supply(struct call *c)
+{
+	unsigned char *buf = malloc(c->n * P);
+
+	fill_pages(buf, 1, c->first, c->n);
+	c->result = vms_pager_supply_bytes(c->script->pager, c->obj, c->first * P, buf, c->n * P);
+	free(buf);
+}
+
+static void do_dirtied(struct call *c)
+{
+	c->result = vms_pager_dirtied(c->script->pager, c->obj, c->first * P, c->n * P);
+}
+
+/* What is asked next does not matter: take it all back in the end. */
+static void forget(struct script *s)
+{
+	pthread_mutex_lock(&s->mutex);
+	s->n = 0;
+	pthread_mutex_unlock(&s->mutex);
+}
+
+static void supply_against_detach(void **state)
+{
+	for (unsigned i = 0; i < times; i++) {
+		struct script s;
+		struct vms_object *obj;
+		struct toucher t;
+		struct call c;
+		int touched, supplied;
+
+		script_begin(&s);
+		obj = paged(arena, &s, i, 0, 4);
+		touch_start(&t, obj, false, 0, 4, 0);
+		expect(&s, NOTE_READ, 0, 4);
+		c = (struct call){.fn = do_supply, .script = &s, .obj = obj, .n = 4};
+		call_start(&c);
+		assert_ok(vms_pager_detach(s.pager, obj));
+		supplied = call_end(&c);
+		touched = touch_end(&t);
+		assert_true(supplied == 0 || supplied == -EBUSY);
+		assert_true(touched == 0 || touched == -EBUSY);
+		if (supplied)
+			assert_int_equal(touched, -EBUSY);
+		expect_complete(&s, i);
+		assert_sound(obj);
+		vms_object_unref(obj);
+		script_end(&s);
+	}
+}
+
+/* 17 pages; a write parked on all of them, while they go. */
+static void resize_against_a_write(void **state)
+{
+	for (unsigned i = 0; i < times; i++) {
+		struct script s;
+		struct vms_object *obj;
+		struct toucher t;
+		struct call c;
+		int touched, answered;
+
+		script_begin(&s);
+		obj = paged(arena, &s, i, VMS_OBJECT_RESIZABLE | VMS_OBJECT_TRAP_DIRTY, 17);
+		supply(&s, obj, 1, 0, 17);
+		touch_start(&t, obj, true, 0, 17, 2);
+		expect(&s, NOTE_DIRTY, 0, 17);
+		c = (struct call){.fn = do_dirtied, .script = &s, .obj = obj, .n = 17};
+		if (i % 2)
+			call_start(&c);
+		assert_ok(vms_object_resize(obj, i % 17 * P));
+		answered = i % 2 ? call_end(&c) : -ERANGE;
+		/* What is left of the packet is answered, or the writer would wait for it. */
+		if (answered && i % 17)
+			assert_ok(vms_pager_dirtied(s.pager, obj, 0, i % 17 * P));
+		touched = touch_end(&t);
+		if (answered)
+			assert_int_equal(touched, -ERANGE);
+		else
+			assert_true(touched == 0 || touched == -ERANGE);
+		assert_sound(obj);
+		expect_nothing(&s);
+		vms_object_unref(obj);
+		expect_complete(&s, i);
+		script_end(&s);
+	}
+}
+
+static void close_against_a_read(void **state)
+{
+	for (unsigned i = 0; i < times; i++) {
+		struct script s;
+		struct vms_object *obj[2];
+		struct toucher t[2];
+
+		script_begin(&s);
+		for (unsigned k = 0; k < 2; k++)
+			obj[k] = paged(arena, &s, k, 0, 4);
+		for (unsigned k = 0; k < 2; k++)
+			touch_start(&t[k], obj[k], false, 0, 4, 0);
+		if (i % 2)
+			expect(&s, NOTE_READ, 0, 4);
+		vms_pager_close(s.pager);
+		s.pager = NULL;
+		for (unsigned k = 0; k < 2; k++)
+			assert_int_equal(touch_end(&t[k]), -EBUSY);
+		forget(&s); /* asked or not */
+		for (unsigned k = 0; k < 2; k++)
+			vms_object_unref(obj[k]);
+		script_end(&s);
+	}
+}
+
+/* A reader that gives up at a bad moment, and another that does not. */
+struct quitter {
+	struct vms_object *obj;
+	int64_t timeout;
+	pthread_t thread;
+};
+
+static void *quitter(void *arg)
+{
+	struct quitter *q = arg;
+	unsigned char buf[4 * P];
+	struct vms_wait wait;
+
+	vms_wait_init(&wait);
+	if (vms_object_read(q->obj, 0, buf, 4 * P, &wait) == VMS_WAIT)
+		vms_wait_block(&wait, q->timeout);
+	vms_wait_cancel(&wait);
+	memset(&wait, 0xee, sizeof(wait)); /* it is ours again */
+	return NULL;
+}
+
+static void cancel_against_supply(void **state)
+{
+	for (unsigned i = 0; i < times; i++) {
+		struct script s;
+		struct vms_object *obj;
+		struct toucher t;
+		struct quitter q;
+		struct call c;
+
+		script_begin(&s);
+		obj = paged(arena, &s, i, 0, 8);
+		q = (struct quitter){.obj = obj, .timeout = i % 7 * 20000};
+		assert_int_equal(pthread_create(&q.thread, NULL, quitter, &q), 0);
+		touch_start(&t, obj, false, 2, 4, 0);
+		c = (struct call){.fn = do_supply, .script = &s, .obj = obj, .n = 8};
+		call_start(&c);
+		assert_ok(call_end(&c));
+		pthread_join(q.thread, NULL);
+		assert_ok(touch_end(&t));
+		assert_sound(obj);
+		forget(&s);
+		vms_object_unref(obj);
+		expect_complete(&s, i);
+		script_end(&s);
+	}
+}
+
+/* Two that overlap ask for each page once, whoever is first. */
+static void overlapping_waiters(void **state)
+{
+	for (unsigned i = 0; i < times; i++) {
+		struct script s;
+		struct vms_object *obj;
+		struct toucher a, b;
+		unsigned asked[12] = {0};
+
+		script_begin(&s);
+		obj = paged(arena, &s, i, 0, 12);
+		touch_start(&a, obj, false, 0, 8, 0);
+		touch_start(&b, obj, false, 4, 8, 0);
+		for (unsigned got = 0; got < 12;) {
+			struct note note = {0};
+
+			pthread_mutex_lock(&s.mutex);
+			while (s.n == 0)
+				pthread_cond_wait(&s.more, &s.mutex);
+			note = s.note[0];
+			memmove(s.note, s.note + 1, --s.n * sizeof(*s.note));
+			pthread_mutex_unlock(&s.mutex);
+			assert_int_equal(note.kind, NOTE_READ);
+			for (uint64_t p = note.off; p < note.off + note.len; p++)
+				asked[p]++;
+			got += (unsigned)note.len;
+			for (uint64_t p = note.len; p-- > 0;)
+				supply(&s, obj, 1, note.off + p, 1);
+		}
+		assert_ok(touch_end(&a));
+		assert_ok(touch_end(&b));
+		for (unsigned p = 0; p < 12; p++)
+			assert_int_equal(asked[p], 1);
+		assert_sound(obj);
+		vms_object_unref(obj);
+		expect_complete(&s, i);
+		script_end(&s);
+	}
+}
+
+/* ---- All at once ---- */
+
+/*
+ * Page i only ever holds fill_pages(1) of it, so whatever is read is known; whoever writes writes
+ * that. Readers and writers, a pager that answers in pieces, fails and takes its time, somebody who
+ * takes pages back, and somebody who writes back.
+ */
+#define PAGES 96
+struct fair {
+	struct script script;
+	struct vms_arena *arena;
+	struct vms_object *obj, *overlay;
+	atomic_bool done, closed;
+	atomic_uint failed, reads, writes;
+};
+
+static unsigned chance(unsigned *seed, unsigned n)
+{
+	*seed = *seed * 1103515245u + 12345u;
+	return *seed / 65536u % n;
+}
+
+/* Cut a request in three, and bring the middle first. */
+static void serve_read(struct fair *f, const struct note *note, unsigned *seed)
+{
+	uint64_t a = chance(seed, (unsigned)note->len + 1), b = chance(seed, (unsigned)note->len + 1);
+	uint64_t lo = a < b ? a : b, hi = a < b ? b : a;
+	struct vms_object *obj = f->obj;
+
+	if (chance(seed, 10) == 0) {
+		assert_ok(vms_pager_fail(f->script.pager, obj, note->off * P, note->len * P, -EIO));
+		return;
+	}
+	if (hi > lo)
+		supply(&f->script, obj, 1, note->off + lo, hi - lo);
+	if (lo)
+		supply(&f->script, obj, 1, note->off, lo);
+	if (hi < note->len)
+		supply(&f->script, obj, 1, note->off + hi, note->len - hi);
+}
+
+/* A page that was asked for as it was answered may be gone again by now: nobody waits for it. */
+static void serve_dirty(struct fair *f, const struct note *note, unsigned *seed)
+{
+	if (chance(seed, 10) == 0) {
+		assert_ok(vms_pager_fail(f->script.pager, f->obj, note->off * P, note->len * P,
+					 -ENOSPC));
+		return;
+	}
+	for (uint64_t i = note->len; i-- > 0;) {
+		int r = vms_pager_dirtied(f->script.pager, f->obj, (note->off + i) * P, P);
+
+		assert_true(r == 0 || r == -ENOENT);
+	}
+}
+
+static void *server(void *arg)
+{
+	struct fair *f = arg;
+	struct script *s = &f->script;
+	unsigned seed = 7;
+
+	for (;;) {
+		struct note note = {0};
+
+		pthread_mutex_lock(&s->mutex);
+		while (s->n == 0 && !atomic_load(&f->closed))
+			pthread_cond_wait(&s->more, &s->mutex);
+		if (s->n > 0) {
+			note = s->note[0];
+			memmove(s->note, s->note + 1, --s->n * sizeof(*s->note));
+		}
+		pthread_mutex_unlock(&s->mutex);
+		if (!note.kind)
+			return NULL;
+		if (note.kind == NOTE_READ)
+			serve_read(f, &note, &seed);
+		else if (note.kind == NOTE_DIRTY)
+			serve_dirty(f, &note, &seed);
+	}
+}
+
+/* One access that is as patient as chance has it. */
+static int access_once(struct vms_object *obj, bool write, uint64_t first, uint64_t n,
+		       unsigned char *buf, unsigned *seed)
+{
+	struct vms_wait wait;
+	int r;
+
+	vms_wait_init(&wait);
+	for (;;) {
+		r = write ? vms_object_write(obj, first * P, buf, n * P, &wait)
+			  : vms_object_read(obj, first * P, buf, n * P, &wait);
+		if (r != VMS_WAIT)
+			break;
+		r = vms_wait_block(&wait, chance(seed, 4) ? INT64_C(10000000000) : 30000);
+		if (r)
+			break;
+	}
+	vms_wait_cancel(&wait);
+	return r;
+}
+
+struct visitor {
+	struct fair *fair;
+	unsigned seed;
+	pthread_t thread;
+};
+
+static void *visitor(void *arg)
+{
+	struct visitor *v = arg;
+	struct fair *f = v->fair;
+	unsigned char *buf = malloc(PAGES * P), *want = malloc(PAGES * P);
+
+	fill_pages(want, 1, 0, PAGES);
+	while (!atomic_load(&f->done)) {
+		uint64_t first = chance(&v->seed, PAGES);
+		uint64_t n = 1 + chance(&v->seed, 12);
+		bool write = chance(&v->seed, 3) == 0, low = !write && chance(&v->seed, 2);
+		int r;
+
+		if (n > PAGES - first)
+			n = PAGES - first;
+		memcpy(buf, want + first * P, n * P);
+		r = access_once(low ? f->overlay : f->obj, write, first, n, buf, &v->seed);
+		if (r == -EIO || r == -ENOSPC || r == -ETIMEDOUT)
+			continue;
+		assert_ok(r);
+		assert_memory_equal(buf, want + first * P, n * P);
+		atomic_fetch_add(write ? &f->writes : &f->reads, 1);
+	}
+	free(buf);
+	free(want);
+	return NULL;
+}
+
+static void *cleaner(void *arg)
+{
+	struct fair *f = arg;
+	unsigned seed = 3;
+
+	while (!atomic_load(&f->done)) {
+		uint64_t first = chance(&seed, PAGES), n = 1 + chance(&seed, PAGES), freed;
+		struct vms_dirty_range r[16];
+		size_t count = 16;
+
+		if (n > PAGES - first)
+			n = PAGES - first;
+		assert_ok(vms_pager_writeback_begin(f->script.pager, f->obj, first * P, n * P, 0));
+		assert_ok(vms_pager_query_dirty(f->script.pager, f->obj, 0, PAGES * P, r, &count,
+						NULL));
+		if (chance(&seed, 2))
+			assert_ok(vms_pager_writeback_end(f->script.pager, f->obj, first * P, n * P,
+							  0));
+		assert_ok(vms_arena_reclaim(f->arena, chance(&seed, 40) * P, &freed));
+		assert_ok(content_check(f->obj, NULL));
+	}
+	return NULL;
+}
+
+static void fair_of(uint32_t flags)
+{
+	struct vms_object_params params = {.size = sizeof(params), .bytes = PAGES * P};
+	struct visitor v[3];
+	pthread_t pager, clean;
+	struct fair f = {0};
+
+	script_begin(&f.script);
+	f.arena = arena;
+	f.obj = paged(arena, &f.script, 1, flags, PAGES);
+	assert_ok(vms_object_child(f.obj, VMS_CHILD_SNAPSHOT_LAZY, 0, &params, &f.overlay));
+	assert_int_equal(pthread_create(&pager, NULL, server, &f), 0);
+	assert_int_equal(pthread_create(&clean, NULL, cleaner, &f), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		v[i] = (struct visitor){.fair = &f, .seed = i + 1};
+		assert_int_equal(pthread_create(&v[i].thread, NULL, visitor, &v[i]), 0);
+	}
+	while (atomic_load(&f.reads) < 5 * times || atomic_load(&f.writes) < times)
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	atomic_store(&f.done, true);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(v[i].thread, NULL);
+	pthread_join(clean, NULL);
+	pthread_mutex_lock(&f.script.mutex);
+	atomic_store(&f.closed, true);
+	pthread_cond_broadcast(&f.script.more);
+	pthread_mutex_unlock(&f.script.mutex);
+	pthread_join(pager, NULL);
+	expect_nothing(&f.script);
+	assert_sound(f.obj);
+	vms_object_unref(f.overlay);
+	vms_object_unref(f.obj);
+	expect_complete(&f.script, 1);
+	script_end(&f.script);
+}
+
+static void everything(void **state)
+{
+	fair_of(0);
+}
+
+static void everything_trapped(void **state)
+{
+	fair_of(VMS_OBJECT_TRAP_DIRTY);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(supply_against_detach), TEST(resize_against_a_write),
+		TEST(close_against_a_read),  TEST(cancel_against_supply),
+		TEST(overlapping_waiters),   TEST(everything),
+		TEST(everything_trapped),
+	};
+
+	if (argc > 1)
+		times = (unsigned)strtoul(argv[1], NULL, 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
