@@ -36,8 +36,8 @@ struct quick {
 enum { QUICK_NOT = 1 };
 
 /*
- * spot: of `first`. mid: what will stand there, NULL for nothing, lent until the commit; fresh: it shows new bytes, as
- * edit_map, else it is the old mapping with other values, as edit_update.
+ * spot: of `first`. mid: what will stand there, NULL for nothing; lent until the commit. fresh: it
+ * shows new bytes, as edit_map, else it is the old mapping with other values, as edit_update.
  * Returns 0, -ENOMEM, or QUICK_NOT: it takes a plan.
  */
 int quick_prepare(struct quick *q, struct vms_space *s, const struct tree_spot *spot,

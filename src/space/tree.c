@@ -25,8 +25,8 @@
  * kept (tree.way), through edits that stay in that leaf, and a descent is saved where it leads.
  *
  * Values never point to nodes, nodes are given back through release() alone, and a reader follows
- * nothing but root, child and n (the way is for those who hold the lock): so a sequence count around tree_replace() and a delay in
- * node_free() are all that readers without the lock will need.
+ * nothing but root, child and n (the way is for those who hold the lock): so a sequence count
+ * around tree_replace() and a delay in node_free() are all that readers without the lock will need.
  *
  * Invariants
  *
