@@ -363,6 +363,66 @@ static void note_piece(struct writing *w, unsigned char *dst, const unsigned cha
 	w->bytes += len;
 }
 
+/* Adjacent exclusive frames, for pages from `page` on; none yet: n 0. */
+struct own_run {
+	uint64_t page, n;
+	frame_t frame;
+};
+
+static bool note_run(struct writing *w, const struct own_run *run)
+{
+	const unsigned shift = w->c->shift;
+	uint64_t start = run->page << shift, from = max_u64(start, w->off);
+	uint64_t to = min_u64(start + (run->n << shift), w->off + w->len);
+	unsigned char *dst = arena_addr(w->c->arena, run->frame);
+
+	if (w->pieces == PIECES)
+		return false;
+	w->piece[w->pieces++] = (struct piece){ .dst = dst + (from - start),
+						.src = w->buf + (from - w->off),
+						.len = to - from };
+	w->bytes += to - from;
+	return true;
+}
+
+/*
+ * The way of most writes: every page is there and nobody else's, in few runs. Then nothing is
+ * missing, and one walk notes all places. False: not so, and nothing is noted.
+ */
+static bool all_in_place(struct writing *w) REQUIRES(w->c->family->lock)
+{
+	struct content *c = w->c;
+	uint64_t page = w->first, end = w->first + w->n;
+	struct own_run run = { .n = 0 };
+	bool own = c->kind == CONTENT_ANON;
+
+	while (own && page < end) {
+		struct page_span span = pages_span(&c->pages, c->bias + page);
+		uint64_t n = min_u64(span.n, end - page);
+
+		own = span.slots && pages_path_exclusive(&c->pages, c->bias + page);
+		for (uint64_t i = 0; own && i < n; i++) {
+			slot_t slot = page_span_at(&span, i);
+
+			own = slot_is_frame(slot) && frame_exclusive(c->arena, slot);
+			if (own && run.n && slot != run.frame + run.n) {
+				own = note_run(w, &run);
+				run.n = 0;
+			}
+			if (!run.n++)
+				run = (struct own_run){ .page = page + i, .n = 1, .frame = slot };
+		}
+		page += n;
+	}
+	if (own)
+		own = note_run(w, &run);
+	if (!own) {
+		w->pieces = 0;
+		w->bytes = 0;
+	}
+	return own;
+}
+
 /* The pages that the write covers whole. */
 static void whole_pages(const struct writing *w, struct content_fresh *fresh)
 {
@@ -404,46 +464,62 @@ static void place(struct writing *w, struct content_fresh *fresh) REQUIRES(w->c-
 	}
 }
 
-static int write_try(struct writing *w, struct ask *ask)
+/* What was noted is written: under the lock, or outside it if it is much. */
+static void write_noted(struct writing *w) RELEASES(w->c->family->lock)
 {
-	struct content *c = w->c;
-	struct family *f = c->family;
-	struct content_fresh fresh;
-	bool inside = false;
-	int err;
+	struct family *f = w->c->family;
+	bool inside = w->bytes > SMALL && epoch_enter();
 
-	whole_pages(w, &fresh);
-	lock_take(&f->lock);
-	family_held(c);
-	family_held(w->c);
-	family_wait_open(f);
-	err = content_range_holds(c, w->first, w->n);
-	if (!err)
-		err = discarded(c);
-	if (!err)
-		err = content_need(c, w->first, w->n, NEED_WRITE, &fresh, ask);
-	if (!err) {
-		place(w, &fresh);
-		inside = w->bytes > SMALL && epoch_enter();
-		if (inside)
-			family_go_inside(f);
-		else
-			copy_pieces(w);
-	}
-	lock_drop(&f->lock);
+	if (inside)
+		family_go_inside(w->c->family);
+	else
+		copy_pieces(w);
+	lock_drop(&w->c->family->lock);
 	if (inside) {
 		copy_pieces(w);
 		family_leave_inside(f);
 		epoch_leave();
 	}
+}
+
+/* May it be written at all now? The lock is held on return. */
+static int write_start(struct writing *w) ACQUIRES(w->c->family->lock)
+{
+	const struct content *c = w->c;
+	int err;
+
+	lock_take(&w->c->family->lock);
+	family_held(c);
+	family_wait_open(w->c->family);
+	err = content_range_holds(c, w->first, w->n);
+	return err ? err : discarded(c);
+}
+
+static int write_try(struct writing *w, struct ask *ask)
+{
+	struct content *c = w->c;
+	struct content_fresh fresh;
+	int err = write_start(w);
+
+	whole_pages(w, &fresh);
+	family_held(c);
+	if (!err)
+		err = content_need(c, w->first, w->n, NEED_WRITE, &fresh, ask);
+	if (!err)
+		place(w, &fresh);
+	write_noted(w);
 	return err;
 }
 
 static int write_pages(struct writing *w, struct vms_wait *wait)
 {
 	struct ask ask;
-	int err;
+	int err = write_start(w);
+	bool done = err || all_in_place(w);
 
+	write_noted(w);
+	if (done)
+		return err;
 	ask_init(&ask, wait);
 	frame_batch_init(&w->freed, w->c->arena);
 	do {
