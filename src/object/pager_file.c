@@ -212,9 +212,8 @@ struct sync {
 	struct source *s;
 	uint64_t end;	    /* page where the object, and the stream, ends */
 	uint64_t stream;    /* bytes, at this chunk */
-	uint64_t size;	    /* of the file, at the start */
+	uint64_t size;	    /* of the file, at the start or as zeros made it */
 	unsigned char *buf; /* CHUNK pages */
-	bool skipped;	    /* zeros past the file's end were not written */
 	struct run run;	    /* what is being written */
 };
 
@@ -292,19 +291,20 @@ static int take_run(struct sync *y, uint64_t at)
 	return err ? err : 1;
 }
 
-/* Zeros over what the file has there; past its end there is nothing to write. */
+/* Zeros over what the file has there; it is made longer by its last byte alone. */
 static int write_zeros(struct sync *y, uint64_t at, uint64_t end)
 {
 	uint64_t chunk = (uint64_t)CHUNK << y->s->content->shift;
+	uint64_t there = min_u64(end, y->size);
 	int err = 0;
 
-	if (end > y->size) {
-		y->skipped = true;
-		end = y->size;
-	}
 	memset(y->buf, 0, chunk);
-	for (; !err && at < end; at += chunk)
-		err = write_all(y->s, y->buf, min_u64(chunk, end - at), at);
+	for (; !err && at < there; at += chunk)
+		err = write_all(y->s, y->buf, min_u64(chunk, there - at), at);
+	if (!err && end > y->size) {
+		err = write_all(y->s, y->buf, 1, end - 1);
+		y->size = err ? y->size : end;
+	}
 	return err;
 }
 
@@ -342,7 +342,6 @@ static int settle_run(struct sync *y, int err)
 
 static int sync_from(struct sync *y, uint64_t at)
 {
-	struct source *s = y->s;
 	int err;
 
 	for (;; at = y->run.first + y->run.n) {
@@ -352,18 +351,11 @@ static int sync_from(struct sync *y, uint64_t at)
 		family_open(y->s->content->family);
 		source_unlock(y->s);
 		if (err != 1)
-			break;
+			return err;
 		err = settle_run(y, write_run(y));
 		if (err)
-			break;
+			return err;
 	}
-	if (err || !y->skipped)
-		return err;
-	/* So that the file is as long as the stream, where nothing was written at its end. */
-	err = file_size(s, &y->size);
-	if (!err && y->stream && place(s, 0) + y->stream > y->size)
-		err = write_all(s, (const unsigned char *)"", 1, place(s, 0) + y->stream - 1);
-	return err;
 }
 
 int vms_pager_file_sync(struct vms_object *obj)
