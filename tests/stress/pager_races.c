@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "object/content.h"
 #include "pager_script.h"
@@ -471,6 +473,122 @@ static void everything_trapped(void **state)
 	fair_of(VMS_OBJECT_TRAP_DIRTY);
 }
 
+/* ---- The file pager ---- */
+
+/*
+ * Each writer has pages of its own and counts them up; readers see no page go back; a small arena
+ * evicts all the time, and two threads sync. In the end the file has each page's last count.
+ */
+#define FILE_PAGES 64
+struct files {
+	struct vms_object *obj;
+	struct vms_arena *arena;
+	atomic_bool done;
+	atomic_uint last[FILE_PAGES];
+	int fd;
+};
+
+struct user {
+	struct files *files;
+	unsigned index, seed;
+	pthread_t thread;
+};
+
+static void *file_writer(void *arg)
+{
+	struct user *u = arg;
+	struct files *f = u->files;
+
+	for (unsigned i = 1; i <= times; i++) {
+		uint64_t page = u->index + 2 * chance(&u->seed, FILE_PAGES / 2);
+		uint32_t words[P / 4];
+
+		for (unsigned k = 0; k < P / 4; k++)
+			words[k] = i;
+		/* Whole, or the two ends: what a write leaves must come from the file. */
+		if (chance(&u->seed, 2)) {
+			assert_ok(vms_object_write(f->obj, page * P, words, P, NULL));
+		} else {
+			assert_ok(vms_object_write(f->obj, page * P, words, 4, NULL));
+			assert_ok(vms_object_write(f->obj, page * P + 4, words, P - 4, NULL));
+		}
+		atomic_store(&f->last[page], i);
+	}
+	return NULL;
+}
+
+static void *file_reader(void *arg)
+{
+	struct user *u = arg;
+	struct files *f = u->files;
+	unsigned char buf[4 * P];
+
+	while (!atomic_load(&f->done)) {
+		uint64_t first = chance(&u->seed, FILE_PAGES - 3), n = 1 + chance(&u->seed, 4);
+		uint32_t least[4], is;
+
+		for (uint64_t i = 0; i < n; i++)
+			least[i] = atomic_load(&f->last[first + i]);
+		assert_ok(vms_object_read(f->obj, first * P, buf, n * P, NULL));
+		for (uint64_t i = 0; i < n; i++) {
+			memcpy(&is, buf + i * P, 4);
+			assert_true(is >= least[i]);
+		}
+	}
+	return NULL;
+}
+
+static void *file_syncer(void *arg)
+{
+	struct user *u = arg;
+	struct files *f = u->files;
+	uint64_t freed;
+
+	while (!atomic_load(&f->done)) {
+		assert_ok(vms_pager_file_sync(f->obj));
+		assert_ok(vms_arena_reclaim(f->arena, chance(&u->seed, 30) * P, &freed));
+	}
+	return NULL;
+}
+
+static void file_pager(void **state)
+{
+	static void *(*const job[])(void *) = {file_writer, file_writer, file_reader,
+					       file_reader, file_syncer, file_syncer};
+	enum { JOBS = sizeof(job) / sizeof(*job) };
+	struct vms_object_params params = {.size = sizeof(params), .bytes = FILE_PAGES * P};
+	struct files f = {.arena = arena_of(FILE_PAGES + 8)};
+	struct vms_pager *pager;
+	struct user u[JOBS];
+	uint32_t word;
+
+	f.fd = memfd_create("races", MFD_CLOEXEC);
+	assert_true(f.fd >= 0);
+	assert_int_equal(ftruncate(f.fd, FILE_PAGES * P), 0);
+	assert_ok(vms_pager_file(f.fd, &pager));
+	assert_ok(vms_object_create_paged(f.arena, pager, 0, &params, &f.obj));
+	for (unsigned i = 0; i < JOBS; i++) {
+		u[i] = (struct user){.files = &f, .index = i & 1, .seed = i};
+		assert_int_equal(pthread_create(&u[i].thread, NULL, job[i], &u[i]), 0);
+	}
+	for (unsigned i = 0; i < JOBS; i++) {
+		pthread_join(u[i].thread, NULL);
+		atomic_store(&f.done, i >= 1);
+	}
+	assert_ok(vms_pager_file_sync(f.obj));
+	for (unsigned i = 0; i < FILE_PAGES; i++) {
+		for (unsigned k = 0; k < P; k += P - 4) {
+			assert_int_equal(pread(f.fd, &word, 4, (off_t)(i * P + k)), 4);
+			assert_int_equal(word, atomic_load(&f.last[i]));
+		}
+	}
+	assert_sound(f.obj);
+	vms_object_unref(f.obj);
+	vms_pager_close(pager);
+	vms_arena_unref(f.arena);
+	close(f.fd);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(int argc, char **argv)
@@ -479,7 +597,7 @@ int main(int argc, char **argv)
 		TEST(supply_against_detach), TEST(resize_against_a_write),
 		TEST(close_against_a_read),  TEST(cancel_against_supply),
 		TEST(overlapping_waiters),   TEST(everything),
-		TEST(everything_trapped),
+		TEST(everything_trapped),    TEST(file_pager),
 	};
 
 	if (argc > 1)
