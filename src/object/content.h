@@ -25,7 +25,8 @@
  * Invariants, checked by content_check:
  *	1 an overlay is in its root's list and family, and the root has a count for it
  *	2 every frame in a tree lies within [bias, bias + npages)
- *	3 only overlays and paged contents have ZERO slots; only paged ones the dirty kinds
+ *	3 only overlays, their copies and paged contents have ZERO slots; only paged ones the dirty
+ *	  kinds
  *	4 below_limit <= npages, and no page at or past below_limit shows the root
  *	5 a CONTIGUOUS content has a frame at each page, adjacent
  *	6 pinned frames are exclusive, and the pins of a content's frames add up to its `pins`

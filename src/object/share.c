@@ -149,7 +149,7 @@ static int check_slots(const struct content *c, uint64_t *frames, uint64_t *pins
 		if (i < c->bias || i - c->bias >= npages)
 			return fail(-EINVAL, "invariant 2: a slot at index %" PRIu64, i);
 		if (!slot_is_frame(slot)) {
-			if (!paged && !(c->below && slot == SLOT_ZERO))
+			if (!paged && !(c->copy && slot == SLOT_ZERO))
 				return fail(-EINVAL, "invariant 3: mark %u at page %" PRIu64, slot,
 					    i - c->bias);
 			continue;
