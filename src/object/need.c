@@ -468,11 +468,12 @@ int content_leave(struct content *c, uint64_t first, uint64_t n, struct ask *ask
 
 /* ---- Parts of a page ---- */
 
+/* For good: what an overlay shows of its root is the root's to change. */
 static bool reads_zero(const struct content *c, uint64_t page)
 {
 	struct seen s = content_see(c, page);
 
-	return !s.frame && !s.absent;
+	return !s.frame && !s.absent && (s.own || !shows_below(c, page));
 }
 
 int content_need_part(struct content *c, uint64_t page, struct ask *ask)
