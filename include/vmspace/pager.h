@@ -35,7 +35,12 @@ enum vms_request_kind {
  * Called with no lock held, from the thread that asked or gave up. A range is requested once, until
  * it is answered or cancelled, however many wait for it. The calls may answer at once.
  * A request can arrive for a range that was answered a moment before: answer it again or not at
- * all.
+ * all. When a resize cuts a request's end off, or the failure of one page answers all of it, the
+ * pager is not told.
+ *
+ * obj is the library's own name of the object for the calls below, not the pointer that a caller
+ * created (key tells objects apart). It is good until `complete` has returned, even where only
+ * children of the object are left; it cannot be kept longer by a reference.
  */
 struct vms_pager_ops {
 	size_t size; /* sizeof(struct vms_pager_ops) */
@@ -44,7 +49,10 @@ struct vms_pager_ops {
 	/* Nobody waits for this request any more. May be NULL. */
 	void (*cancel)(void *arg, struct vms_object *obj, uint64_t key, enum vms_request_kind kind,
 		       uint64_t off, uint64_t len);
-	/* No request comes for this key any more: detached, or the object has gone. May be NULL. */
+	/*
+	 * No call comes for this key any more: detached, or the object has gone. Where other threads
+	 * are still in a call for it, the last of them calls this. May be NULL.
+	 */
 	void (*complete)(void *arg, uint64_t key);
 	/* After close, when the last object of the pager has gone. May be NULL. */
 	void (*release)(void *arg);
@@ -70,7 +78,8 @@ VMS_API void vms_pager_close(struct vms_pager *pager); /* NULL is fine */
 /*
  * vms_pager_file - a stock pager over a host file: key is the offset in the file of the object's
  * byte 0, in bytes. Pages are read with pread when they are needed, in the thread that needs them;
- * past the file's end they are zero. vms_pager_file_sync() writes dirty pages back.
+ * past the file's end they are zero. vms_pager_file_sync() writes dirty pages back. Its objects never
+ * make a caller wait: calls need no struct vms_wait.
  *
  * The descriptor is duplicated. Returns: 0, or -EINVAL, -EBADF, -ENOTSUP (not a regular file),
  * -EMFILE, -ENOMEM.	Since: 0.2
@@ -79,10 +88,13 @@ VMS_API int vms_pager_file(int fd, struct vms_pager **pager);
 
 /*
  * vms_pager_file_sync - write the object's dirty pages to the file, begin to end of the write-back.
- * A write meanwhile leaves its page dirty. Bytes past the stream size are not written.
+ * A write meanwhile leaves its page dirty. Bytes past the stream size are not written, and their
+ * page stays dirty where the file would read otherwise. A file that was shorter than the stream is
+ * as long afterwards, where zeros at its end were dirty. Works after detach and close, too.
  *
- * Returns:   0, or -EINVAL (not an object of a file pager), -EIO, -ENOSPC and what pwrite answers:
- *            pages not written stay dirty.	Since: 0.2
+ * Blocking:  for the file, and for another sync of the object.
+ * Returns:   0, or -EINVAL (not an object of a file pager), -EIO, -ENOSPC and what pwrite answers,
+ *            -ENOMEM: pages not written stay dirty.	Since: 0.2
  */
 VMS_API int vms_pager_file_sync(struct vms_object *obj);
 
@@ -94,7 +106,9 @@ VMS_API int vms_pager_file_sync(struct vms_object *obj);
  * Returns:   0, or
  *            -EINVAL   misaligned, obj is not paged by `pager`
  *            -ERANGE   beyond either
- *            -ENOTSUP  src is not anonymous, or of another arena
+ *            -ENOTSUP  src is not plain anonymous memory (discardable, contiguous), or of another
+ *                      arena
+ *            -EACCES   src may not be written
  *            -EBUSY    src is a child, has children, or is pinned; obj is detached
  *            -ENOMEM, -ESTALE
  * Since:     0.2
@@ -111,8 +125,8 @@ VMS_API int vms_pager_supply_bytes(struct vms_pager *pager, struct vms_object *o
 				   const void *buf, uint64_t len);
 
 /*
- * vms_pager_fail - whoever waits for a page of the range gets `error`: -EIO, -EBADMSG, -EBUSY,
- * -ENOSPC or -EOVERFLOW. Not sticky: the next access asks again.
+ * vms_pager_fail - whoever waits for a page of the range, to read or to write it, gets `error`:
+ * -EIO, -EBADMSG, -EBUSY, -ENOSPC or -EOVERFLOW. Not sticky: the next access asks again.
  *
  * Returns:   0, or -EINVAL (also another error code), -ERANGE.	Since: 0.2
  * Source:    reference row F97

@@ -7,6 +7,7 @@
  * A hand goes round the object, so that what was just brought goes last. An overlay that shows a
  * page of ours finds it absent, and asks.
  */
+#include "base/trace.h"
 #include "object/source_int.h"
 
 enum { PASS_COLD = 0, PASS_CLEAN = 2 };
@@ -86,6 +87,7 @@ static uint64_t evict(struct arena_evictable *e, uint64_t n, unsigned pass)
 	done = evict_range(s, hand, end, n, pass, &freed);
 	done += evict_range(s, 0, hand, n - done, pass, &freed);
 	source_unlock(s);
+	TRACE(pager_evict, s->key, done, 0);
 	frame_batch_end(&freed);
 	arena_count_evicted(c->arena, done);
 	return done;

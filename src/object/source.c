@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/trace.h"
 #include "object/source_int.h"
 
 static uint64_t end_of(const struct wait *w)
@@ -234,6 +235,12 @@ static void call_complete(struct source *s)
 		pager->ops.complete(pager->arg, s->key);
 }
 
+static void call_request(struct source *s, enum vms_request_kind kind, uint64_t first, uint64_t n)
+{
+	TRACE(pager_request, s->key, first, n);
+	s->pager->request(s, kind, first, n);
+}
+
 /* A callback has returned. */
 static void call_ends(struct source *s)
 {
@@ -270,7 +277,7 @@ static void send_adopted(struct source *s)
 		source_unlock(s);
 		if (!w)
 			return;
-		s->pager->request(s, kind, first, n);
+		call_request(s, kind, first, n);
 		call_ends(s);
 	}
 }
@@ -300,7 +307,7 @@ int source_send(struct vms_wait *wait)
 	}
 	source_unlock(s);
 	if (send) {
-		s->pager->request(s, kind, first, n);
+		call_request(s, kind, first, n);
 		call_ends(s);
 	}
 	/* Somebody else's request, of a pager that needs nobody's help to answer it. */
@@ -331,6 +338,7 @@ void source_cancel(struct source *s, struct wait *w)
 	if (tell) {
 		unsigned shift = s->content->shift;
 
+		TRACE(pager_cancel, s->key, first, n);
 		s->pager->ops.cancel(s->pager->arg, &s->self.object, s->key, kind, first << shift,
 				     n << shift);
 		call_ends(s);
@@ -357,6 +365,7 @@ void source_fail(struct source *s, uint64_t first, uint64_t n, int error)
 {
 	struct wait *w, *next;
 
+	TRACE(pager_fail, s->key, first, error);
 	source_lock(s);
 	for (w = s->waits; w; w = next) {
 		next = w->next;
@@ -518,6 +527,7 @@ int source_create(const struct world *w, struct vms_pager *pager, uint64_t key, 
 		w->free(w, s, sizeof(*s));
 		return fail(-EBUSY, "the pager is closed");
 	}
+	arena_count_metadata(c->arena, (int64_t)sizeof(*s));
 	reclaim_register(s);
 	return 0;
 }
@@ -558,6 +568,7 @@ void source_detach(struct source *s, bool tell)
 	struct frame_batch freed;
 	bool complete = false;
 
+	TRACE(pager_detach, s->key, 0, 0);
 	frame_batch_init(&freed, s->content->arena);
 	source_lock(s);
 	if (!s->detached) {
@@ -595,6 +606,7 @@ void source_destroy(struct source *s)
 	answer_all(s, -EBUSY);
 	source_unlock(s);
 	call_complete(s);
+	arena_count_metadata(s->content->arena, -(int64_t)sizeof(*s));
 	w->free(w, s, sizeof(*s));
 	pager_unref(pager);
 }

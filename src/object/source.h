@@ -33,7 +33,8 @@ struct source;
 
 int source_create(const struct world *w, struct vms_pager *pager, uint64_t key, struct content *c,
 		  struct source **out);
-/* The content goes: `complete` is called unless that was before. => no lock, no waits linked. */
+/* The content goes: `complete` is called unless that was before. Waits that are linked still, of
+ * callers that gave the object up meanwhile, are answered with -EBUSY. => no lock. */
 void source_destroy(struct source *s);
 
 bool source_traps_dirty(const struct source *s);
@@ -50,7 +51,8 @@ bool source_answers_at_once(const struct source *s);
 int source_ask(struct source *s, enum vms_request_kind kind, uint64_t first, uint64_t n,
 	       struct ask *ask);
 /* Send what was linked, if it is still wanted. No lock held. 0: answered, look again; VMS_WAIT: it
- * is on its way; negative: it failed. */
+ * is on its way; negative: it failed. Of a pager that answers at once it waits for whoever is
+ * asking, so that VMS_WAIT is never returned. => a reference keeps the object alive. */
 int source_send(struct vms_wait *wait);
 
 /* Pages [first, first + n) changed so that waits may be answered: supplied, dirtied, zeroed. */

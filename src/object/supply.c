@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/trace.h"
 #include "object/look.h"
 #include "object/source_int.h"
 
@@ -187,6 +188,7 @@ int filling_commit(struct filling *f)
 	struct content *c = s->content;
 	int err;
 
+	TRACE(pager_supply, s->key, f->first, f->n);
 	source_lock(f->source);
 	err = prepare_commit(f);
 	for (uint64_t i = 0; !err && i < f->n; i++) {
@@ -398,6 +400,7 @@ static int move_pages(struct move *m) UNCHECKED_LOCKS
 	family_close(from);
 	lock_drop(&from->lock);
 
+	TRACE(pager_supply, m->to->key, m->first, m->n);
 	lock_both(&from->lock, &to->lock);
 	err = may_move(m);
 	if (!err && m->n)
@@ -517,6 +520,7 @@ int source_dirtied(struct source *s, uint64_t first, uint64_t n)
 	unsigned tries = 0;
 	int err;
 
+	TRACE(pager_dirtied, s->key, first, n);
 	do {
 		source_lock(s);
 		err = prepare_dirtied(s, first, n, &list);
