@@ -283,6 +283,7 @@ void quick_move_commit(struct quick_move *q)
 {
 	struct vms_space *s = q->from.space;
 
+	space_held(s);
 	TRACE(edit_commit, (uintptr_t)s, q->from.old + q->to.old,
 	      q->from.left + q->from.right + q->to.left + 1 + q->to.right);
 	s->edits++;
