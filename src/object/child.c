@@ -185,9 +185,9 @@ static int slice_child(const struct birth *b, struct view **out)
 	uint64_t size = atomic_load_explicit(&b->pc->npages, memory_order_relaxed);
 	int err;
 
-	if (b->params->flags & VMS_OBJECT_RESIZABLE)
-		return fail(-EINVAL, "a slice cannot be resizable");
-	if (b->window < b->npages || b->off > size || b->npages > size - b->off)
+	if (is_slice(b->pv))
+		size = b->pv->at + b->pv->npages;
+	if (b->off > size || b->npages > size - b->off)
 		return fail(-EINVAL,
 			    "slice: pages [%" PRIu64 ", +%" PRIu64 ") leave the parent's %" PRIu64,
 			    b->off, b->npages, size);
@@ -214,6 +214,20 @@ static int reference_child(const struct birth *b, uint64_t off, struct view **ou
 	return view_child(b, VMS_OBJECT_KIND_REFERENCE, out);
 }
 
+/* Whatever the parent is. */
+static int args_check(const struct birth *b, enum vms_child_kind kind, uint64_t off)
+{
+	uint32_t allowed = VMS_OBJECT_NO_WRITE;
+
+	if (kind < VMS_CHILD_SNAPSHOT || kind > VMS_CHILD_REFERENCE)
+		return fail(-EINVAL, "child: unknown kind %d", (int)kind);
+	if (off & ((UINT64_C(1) << b->pc->shift) - 1))
+		return fail(-EINVAL, "child: offset %#" PRIx64 " is not page aligned", off);
+	if (kind != VMS_CHILD_SLICE)
+		allowed |= VMS_OBJECT_RESIZABLE;
+	return params_flags(b->params, allowed);
+}
+
 int vms_object_child(struct vms_object *parent, enum vms_child_kind kind, uint64_t off,
 		     const struct vms_object_params *params, struct vms_object **child)
 {
@@ -225,12 +239,11 @@ int vms_object_child(struct vms_object *parent, enum vms_child_kind kind, uint64
 	if (err)
 		return err;
 	b.pc = b.pv->content;
-	err = params_check(params, VMS_OBJECT_RESIZABLE | VMS_OBJECT_NO_WRITE, b.pc->shift,
-			   &b.npages);
+	err = args_check(&b, kind, off);
+	if (!err)
+		err = params_pages(params->bytes, b.pc->shift, &b.npages);
 	if (err)
 		return err;
-	if (off & ((UINT64_C(1) << b.pc->shift) - 1))
-		return fail(-EINVAL, "child: offset %#" PRIx64 " is not page aligned", off);
 	if (params->bytes > UINT64_MAX - off)
 		return fail(-ERANGE, "child: [%#" PRIx64 ", +%#" PRIx64 ") wraps", off,
 			    params->bytes);
@@ -252,8 +265,8 @@ int vms_object_child(struct vms_object *parent, enum vms_child_kind kind, uint64
 	case VMS_CHILD_REFERENCE:
 		err = reference_child(&b, off, &v);
 		break;
-	default:
-		err = fail(-EINVAL, "child: unknown kind %d", (int)kind);
+	default: /* args_check */
+		return -EINVAL;
 	}
 	if (!err)
 		*child = &v->object;

@@ -243,11 +243,8 @@ void content_unref(struct content *c)
 
 /* ---- Views ---- */
 
-int params_check(const struct vms_object_params *params, uint32_t allowed, unsigned shift,
-		 uint64_t *npages)
+int params_flags(const struct vms_object_params *params, uint32_t allowed)
 {
-	uint64_t page = UINT64_C(1) << shift;
-
 	if (!params || params->size < sizeof(*params))
 		return fail(-EINVAL, "object params: size %zu, expected %zu",
 			    params ? params->size : 0, sizeof(*params));
@@ -258,10 +255,17 @@ int params_check(const struct vms_object_params *params, uint32_t allowed, unsig
 	    (params->flags & (VMS_OBJECT_NO_WRITE | VMS_OBJECT_CONTIGUOUS)))
 		return fail(-EINVAL, "object params: RESIZABLE does not go with NO_WRITE or "
 				     "CONTIGUOUS");
-	if (params->bytes > BYTES_MAX - page)
-		return fail(-ERANGE, "object params: size %#" PRIx64 " is above %#" PRIx64,
-			    params->bytes, BYTES_MAX - page);
-	*npages = (params->bytes + page - 1) >> shift;
+	return 0;
+}
+
+int params_pages(uint64_t bytes, unsigned shift, uint64_t *npages)
+{
+	uint64_t page = UINT64_C(1) << shift;
+
+	if (bytes > BYTES_MAX - page)
+		return fail(-ERANGE, "object params: size %#" PRIx64 " is above %#" PRIx64, bytes,
+			    BYTES_MAX - page);
+	*npages = (bytes + page - 1) >> shift;
 	return 0;
 }
 
@@ -440,6 +444,12 @@ int content_range_holds(const struct content *c, uint64_t first, uint64_t n)
 
 /* ---- Creating, by kind ---- */
 
+/* The first check of every call that creates in an arena. */
+static int arena_given(struct vms_arena *arena)
+{
+	return arena ? arena_usable(arena) : fail(-EINVAL, "an object needs an arena");
+}
+
 /* A content of its own and its view; undone as a whole. Takes c's count. */
 static int whole_view(struct content *c, enum vms_object_kind kind,
 		      const struct vms_object_params *params, struct vms_object **obj)
@@ -455,21 +465,32 @@ static int whole_view(struct content *c, enum vms_object_kind kind,
 	return 0;
 }
 
-/* A contiguous content gets all its pages now. */
+/* A contiguous content gets all its pages now. The frames first: a size above the arena's limit
+ * must not cost a tree for it. */
 static int fill_contiguous(struct content *c)
 {
 	uint64_t n = atomic_load_explicit(&c->npages, memory_order_relaxed);
+	struct frame_batch freed;
 	frame_t first;
 	int err;
 
 	if (!n)
 		return 0;
 	lock_take(&c->family->lock);
-	err = pages_prepare(&c->pages, 0, n);
-	if (!err)
-		err = arena_grant_contiguous(c->arena, n, &first);
-	for (uint64_t i = 0; !err && i < n; i++)
-		pages_set(&c->pages, i, first + (frame_t)i);
+	err = arena_grant_contiguous(c->arena, n, &first);
+	if (!err) {
+		err = pages_prepare(&c->pages, 0, n);
+		if (err)
+			err = fail(err, "no memory to keep track of %" PRIu64 " pages", n);
+		frame_batch_init(&freed, c->arena);
+		for (uint64_t i = 0; i < n; i++) {
+			if (err)
+				frame_unref(&freed, first + (frame_t)i);
+			else
+				pages_set(&c->pages, i, first + (frame_t)i);
+		}
+		frame_batch_end(&freed);
+	}
 	lock_drop(&c->family->lock);
 	if (err == -EDQUOT)
 		err = fail(-ENOMEM, "%" PRIu64 " pages pass the arena's limit", n);
@@ -479,19 +500,19 @@ static int fill_contiguous(struct content *c)
 int vms_object_create(struct vms_arena *arena, const struct vms_object_params *params,
 		      struct vms_object **obj)
 {
-	const struct world *w = arena_world(arena);
 	struct content *c;
-	uint64_t npages;
+	uint64_t npages = 0;
 	int err;
 
-	err = params_check(params,
-			   VMS_OBJECT_RESIZABLE | VMS_OBJECT_DISCARDABLE | VMS_OBJECT_CONTIGUOUS |
-				   VMS_OBJECT_NO_WRITE,
-			   arena_page_shift(arena), &npages);
+	err = arena_given(arena);
 	if (!err)
-		err = arena_usable(arena);
+		err = params_flags(params, VMS_OBJECT_RESIZABLE | VMS_OBJECT_DISCARDABLE |
+						   VMS_OBJECT_CONTIGUOUS | VMS_OBJECT_NO_WRITE);
 	if (!err)
-		err = content_create(w, arena, NULL, CONTENT_ANON, params->flags, npages, &c);
+		err = params_pages(params->bytes, arena_page_shift(arena), &npages);
+	if (!err)
+		err = content_create(arena_world(arena), arena, NULL, CONTENT_ANON, params->flags,
+				     npages, &c);
 	if (err)
 		return err;
 	c->stream = params->bytes;
@@ -529,25 +550,25 @@ static int file_facts(const struct world *w, int fd, uint64_t *bytes, bool *writ
 int vms_object_create_file(struct vms_arena *arena, int fd, const struct vms_object_params *params,
 			   struct vms_object **obj)
 {
-	const struct world *w = arena_world(arena);
-	unsigned shift = arena_page_shift(arena);
 	struct vms_object_params sized;
-	uint64_t npages, bytes = 0;
+	uint64_t npages = 0, bytes = 0;
 	bool writable = false;
+	const struct world *w;
 	struct content *c;
 	int err;
 
-	err = params_check(params, VMS_OBJECT_NO_WRITE, shift, &npages);
+	err = arena_given(arena);
 	if (!err)
-		err = arena_usable(arena);
+		err = params_flags(params, VMS_OBJECT_NO_WRITE);
 	if (!err)
-		err = file_facts(w, fd, &bytes, &writable);
+		err = file_facts(arena_world(arena), fd, &bytes, &writable);
 	if (err)
 		return err;
+	w = arena_world(arena);
 	sized = *params;
 	if (!sized.bytes)
 		sized.bytes = bytes;
-	err = params_check(&sized, VMS_OBJECT_NO_WRITE, shift, &npages);
+	err = params_pages(sized.bytes, arena_page_shift(arena), &npages);
 	if (!err)
 		err = content_create(w, arena, NULL, CONTENT_FILE, params->flags, npages, &c);
 	if (err)
@@ -569,11 +590,11 @@ int vms_object_create_host(void *hva, const struct vms_object_params *params,
 {
 	const struct world *w = world_default;
 	unsigned shift = host_page_shift();
-	uint64_t mask = (UINT64_C(1) << shift) - 1, npages;
+	uint64_t mask = (UINT64_C(1) << shift) - 1, npages = 0;
 	struct content *c;
 	int err;
 
-	err = params_check(params, VMS_OBJECT_NO_WRITE, shift, &npages);
+	err = params_flags(params, VMS_OBJECT_NO_WRITE);
 	if (err)
 		return err;
 	if (!params->bytes || (params->bytes & mask) || ((uintptr_t)hva & mask) || !hva)
@@ -582,7 +603,9 @@ int vms_object_create_host(void *hva, const struct vms_object_params *params,
 	if (params->bytes > UINTPTR_MAX - (uintptr_t)hva)
 		return fail(-ERANGE, "host memory: %p, %#" PRIx64 " bytes: wraps", hva,
 			    params->bytes);
-	err = content_create(w, NULL, NULL, CONTENT_HOST, params->flags, npages, &c);
+	err = params_pages(params->bytes, shift, &npages);
+	if (!err)
+		err = content_create(w, NULL, NULL, CONTENT_HOST, params->flags, npages, &c);
 	if (err)
 		return err;
 	c->stream = params->bytes;
@@ -593,21 +616,24 @@ int vms_object_create_host(void *hva, const struct vms_object_params *params,
 int vms_object_create_paged(struct vms_arena *arena, struct vms_pager *pager, uint64_t key,
 			    const struct vms_object_params *params, struct vms_object **obj)
 {
-	const struct world *w = arena_world(arena);
 	struct content *c;
-	uint64_t npages;
+	uint64_t npages = 0;
 	int err;
 
-	err = params_check(params, VMS_OBJECT_RESIZABLE | VMS_OBJECT_TRAP_DIRTY,
-			   arena_page_shift(arena), &npages);
+	err = arena_given(arena);
 	if (!err)
-		err = arena_usable(arena);
+		err = params_flags(params, VMS_OBJECT_RESIZABLE | VMS_OBJECT_TRAP_DIRTY);
+	if (!err && !pager)
+		err = fail(-EINVAL, "a paged object needs a pager");
 	if (!err)
-		err = content_create(w, arena, NULL, CONTENT_PAGED, params->flags, npages, &c);
+		err = params_pages(params->bytes, arena_page_shift(arena), &npages);
+	if (!err)
+		err = content_create(arena_world(arena), arena, NULL, CONTENT_PAGED, params->flags,
+				     npages, &c);
 	if (err)
 		return err;
 	c->stream = params->bytes;
-	err = source_create(w, pager, key, c, &c->source);
+	err = source_create(arena_world(arena), pager, key, c, &c->source);
 	if (err) {
 		content_unref(c);
 		return err;

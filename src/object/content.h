@@ -165,9 +165,10 @@ void content_let_go(struct arena_evictable *e);
 /* A view of c, which takes over the caller's count of c. Links it to parent (may be NULL). */
 int view_create(struct content *c, enum vms_object_kind kind,
 		const struct vms_object_params *params, struct view *parent, struct view **out);
-/* Params as a caller gave them: 0 or -EINVAL/-ERANGE; the size in pages. */
-int params_check(const struct vms_object_params *params, uint32_t allowed, unsigned shift,
-		 uint64_t *npages);
+/* Params as a caller gave them: 0 or -EINVAL. */
+int params_flags(const struct vms_object_params *params, uint32_t allowed);
+/* Their size in pages: 0 or -ERANGE. */
+int params_pages(uint64_t bytes, unsigned shift, uint64_t *npages);
 /* A DISCARDABLE content may be emptied from now on. */
 void discard_register(struct content *c);
 
