@@ -32,8 +32,9 @@
 #include "object/look.h"
 #include "object/source.h"
 
-#define BRING_MAX 64u /* pages of a file at a time */
-#define TRIES_MAX 64u /* for what others take away again */
+#define BRING_MAX 64u	/* pages of a file at a time */
+#define MANY	  16u	/* pages */
+#define TRIES_MAX 64u	/* for what others take away again */
 
 /* ---- Looking ---- */
 
@@ -251,11 +252,13 @@ static int have_leave(const struct try *t) REQUIRES(t->c->family->lock)
 	if (c->kind != CONTENT_PAGED || t->need != NEED_WRITE || !source_traps_dirty(c->source))
 		return 0;
 	look_init(&l, c);
-	for (uint64_t page = t->first; page < t->end; page++) {
-		uint64_t n = 1;
+	for (uint64_t page = t->first, n; page < t->end; page += n) {
+		bool wants = wants_leave(c, look_own(&l, page));
 
-		if (!wants_leave(c, look_own(&l, page)))
+		n = stretch(&l, page);
+		if (!wants)
 			continue;
+		n = min_u64(n, t->end - page);
 		while (page + n < t->end && wants_leave(c, look_own(&l, page + n)))
 			n++;
 		return ask_source(c->source, VMS_REQUEST_DIRTY, page, n, t->ask);
@@ -403,6 +406,24 @@ static void mark_dirty(const struct try *t) REQUIRES(t->c->family->lock)
 	source_modified(c->source);
 }
 
+/*
+ * More than the arena may ever grant at once is refused before nodes are made for it: a sparse
+ * object may be of any size, and its tree must not eat the host's memory first.
+ */
+static int can_ever_be(const struct try *t)
+{
+	uint64_t n = t->end - t->first;
+	struct vms_arena_info info = { .size = sizeof(info) };
+
+	if (n < MANY)
+		return 0;
+	arena_info(t->c->arena, &info);
+	if (n <= info.limit >> arena_page_shift(t->c->arena))
+		return 0;
+	return fail(-ENOMEM, "%" PRIu64 " pages pass the arena's limit of %" PRIu64 " bytes", n,
+		    info.limit);
+}
+
 /* 3 and 4. */
 static int have_frames(const struct try *t) REQUIRES(t->c->family->lock)
 {
@@ -413,7 +434,9 @@ static int have_frames(const struct try *t) REQUIRES(t->c->family->lock)
 	family_held(c);
 	if (all_own(t))
 		return 0;
-	err = prepare(c, t->first, t->end - t->first);
+	err = can_ever_be(t);
+	if (!err)
+		err = prepare(c, t->first, t->end - t->first);
 	if (err)
 		return err;
 	err = grant(t, &ours);

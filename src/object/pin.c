@@ -15,7 +15,8 @@
 #include "base/range.h"
 #include "object/look.h"
 
-#define BATCH 32u /* runs that are told of at a time */
+#define BATCH	 32u	/* runs that are told of at a time */
+#define PINS_MAX 65535u /* of a frame */
 
 static int range_given(const char *what, uint64_t len)
 {
@@ -50,6 +51,21 @@ static int pin_all(struct content *c, uint64_t first, uint64_t n) REQUIRES(c->fa
 	return fail(-EPERM, "page %" PRIu64 " is pinned too often", first + i);
 }
 
+/* Is a count full? Told before anybody is asked for other pages of the range. */
+static int room_for_pins(const struct content *c, uint64_t first, uint64_t n)
+	REQUIRES(c->family->lock)
+{
+	uint64_t end = first + n;
+
+	if (c->pins < PINS_MAX)
+		return 0;
+	for (uint64_t page = content_pinned(c, first, n); page < end;
+	     page = content_pinned(c, page + 1, end - page - 1))
+		if (frame_pins(c->arena, pages_get(&c->pages, c->bias + page)) == PINS_MAX)
+			return fail(-EPERM, "page %" PRIu64 " is pinned too often", page);
+	return 0;
+}
+
 static int pin_try(struct content *c, const struct page_range *r, enum need need, struct ask *ask)
 	REQUIRES(c->family->lock)
 {
@@ -57,6 +73,8 @@ static int pin_try(struct content *c, const struct page_range *r, enum need need
 
 	if (!err && c->discarded)
 		err = fail(-ENOENT, "the object's content was discarded");
+	if (!err)
+		err = room_for_pins(c, r->first, r->n);
 	if (!err)
 		err = content_need(c, r->first, r->n, need, NULL, ask);
 	return err ? err : pin_all(c, r->first, r->n);
@@ -77,6 +95,8 @@ int vms_object_pin(struct vms_object *obj, uint64_t off, uint64_t len, int writi
 		err = view_range(obj, off, len, "pin", &r);
 	if (!err)
 		err = no_file("pin", r.content);
+	if (!err && writing)
+		err = view_writable(obj);
 	if (err || r.content->kind == CONTENT_HOST)
 		return err;
 	c = r.content;
