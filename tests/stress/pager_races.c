@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/world.h"
 #include "object/content.h"
 #include "pager_script.h"
 
@@ -43,6 +44,7 @@ struct call {
 	struct script *script;
 	struct vms_object *obj;
 	uint64_t first, n;
+	unsigned seed;
 	int result;
 	pthread_t thread;
 };
@@ -70,7 +72,7 @@ static void do_supply(struct call *c)
 {
 	unsigned char *buf = malloc(c->n * P);
 
-	fill_pages(buf, 1, c->first, c->n);
+	fill_pages(buf, c->seed ? c->seed : 1, c->first, c->n);
 	c->result = vms_pager_supply_bytes(c->script->pager, c->obj, c->first * P, buf, c->n * P);
 	free(buf);
 }
@@ -262,6 +264,209 @@ static void overlapping_waiters(void **state)
 		assert_sound(obj);
 		vms_object_unref(obj);
 		expect_complete(&s, i);
+		script_end(&s);
+	}
+}
+
+static uint32_t word_at(const unsigned char *buf, uint64_t off)
+{
+	uint32_t word;
+
+	memcpy(&word, buf + off, sizeof(word));
+	return word;
+}
+
+/* n pages of one word. */
+static void fill_words(unsigned char *buf, uint64_t n, uint32_t word)
+{
+	for (uint64_t i = 0; i < n * P; i += sizeof(word))
+		memcpy(buf + i, &word, sizeof(word));
+}
+
+/* The first supply wins, and the other's page is not lost in the arena. */
+static void two_suppliers(void **state)
+{
+	for (unsigned i = 0; i < times; i++) {
+		struct script s;
+		struct vms_object *obj;
+		struct call c[2];
+		unsigned char one[8 * P], two[8 * P];
+
+		script_begin(&s);
+		obj = paged(arena, &s, i, 0, 8);
+		for (unsigned k = 0; k < 2; k++) {
+			c[k] = (struct call){
+				.fn = do_supply, .script = &s, .obj = obj, .n = 8, .seed = k + 1};
+			call_start(&c[k]);
+		}
+		assert_ok(call_end(&c[i % 2]));
+		assert_ok(vms_object_read(obj, 0, one, 8 * P, NULL));
+		assert_ok(call_end(&c[!(i % 2)]));
+		assert_ok(vms_object_read(obj, 0, two, 8 * P, NULL));
+		assert_memory_equal(one, two, 8 * P);
+		assert_sound(obj);
+		vms_object_unref(obj);
+		expect_complete(&s, i);
+		script_end(&s);
+	}
+}
+
+/* ---- Writers that are half way ---- */
+
+#define LONG 64 /* pages: written outside the lock */
+
+static void do_write_long(struct call *c)
+{
+	unsigned char *buf = malloc(LONG * P);
+
+	fill_words(buf, LONG, 2);
+	c->result = vms_object_write(c->obj, 0, buf, LONG * P, NULL);
+	free(buf);
+}
+
+/* A write to the auxiliary object is in what was supplied, all of it, or nothing of it. */
+static void supply_against_a_write(void **state)
+{
+	unsigned char *buf = malloc(LONG * P);
+
+	for (unsigned i = 0; i < 4 * times; i++) {
+		struct vms_object *obj, *aux = anon(arena, LONG);
+		struct script s;
+		struct call c;
+
+		script_begin(&s);
+		obj = paged(arena, &s, i, 0, LONG);
+		fill_words(buf, LONG, 1);
+		assert_ok(vms_object_write(aux, 0, buf, LONG * P, NULL));
+		c = (struct call){.fn = do_write_long, .obj = aux};
+		call_start(&c);
+		for (volatile unsigned spin = 0; spin < i % 64 * 256; spin++)
+			;
+		assert_ok(vms_pager_supply(s.pager, obj, 0, LONG * P, aux, 0));
+		assert_ok(call_end(&c));
+		assert_ok(vms_object_read(obj, 0, buf, LONG * P, NULL));
+		for (uint64_t at = 0; at < LONG * P; at += P / 2)
+			assert_int_equal(word_at(buf, at), word_at(buf, 0));
+		vms_object_unref(aux);
+		vms_object_unref(obj);
+		expect_complete(&s, i);
+		script_end(&s);
+	}
+	free(buf);
+}
+
+struct peek {
+	struct vms_object *obj;
+	atomic_bool done;
+	pthread_t thread;
+};
+
+/* Of an object whose pages are 1 or 0. */
+static void *peek(void *arg)
+{
+	struct peek *p = arg;
+	unsigned char *buf = malloc(LONG * P);
+
+	while (!atomic_load(&p->done)) {
+		assert_ok(vms_object_read(p->obj, 0, buf, LONG * P, NULL));
+		for (uint64_t at = 0; at < LONG * P; at += P / 2)
+			assert_true(word_at(buf, at) <= 1);
+	}
+	free(buf);
+	return NULL;
+}
+
+/* Who reads the auxiliary object never sees what is written to pages that have left it. */
+static void moved_under_a_reader(void **state)
+{
+	unsigned char *one = malloc(LONG * P), *two = malloc(LONG * P);
+	struct peek p = {.obj = anon(arena, LONG)};
+	struct script s;
+
+	fill_words(one, LONG, 1);
+	fill_words(two, LONG, 2);
+	script_begin(&s);
+	assert_int_equal(pthread_create(&p.thread, NULL, peek, &p), 0);
+	for (unsigned i = 0; i < 4 * times; i++) {
+		struct vms_object *obj = paged(arena, &s, i, 0, LONG);
+
+		assert_ok(vms_object_write(p.obj, 0, one, LONG * P, NULL));
+		assert_ok(vms_pager_supply(s.pager, obj, 0, LONG * P, p.obj, 0));
+		assert_ok(vms_object_write(obj, 0, two, LONG * P, NULL));
+		vms_object_unref(obj);
+		expect_complete(&s, i);
+	}
+	atomic_store(&p.done, true);
+	pthread_join(p.thread, NULL);
+	vms_object_unref(p.obj);
+	script_end(&s);
+	free(one);
+	free(two);
+}
+
+/* What is clean after a write-back is what the pager has read between its two ends. */
+static void writeback_against_a_write(void **state)
+{
+	unsigned char *taken = malloc(LONG * P), *is = malloc(LONG * P);
+	struct script s;
+
+	script_begin(&s);
+	for (unsigned i = 0; i < 4 * times; i++) {
+		struct vms_object *obj = paged(arena, &s, i, 0, LONG);
+		struct vms_dirty_range r[LONG];
+		size_t n = LONG;
+		struct call c;
+
+		fill_words(is, LONG, 1);
+		assert_ok(vms_pager_supply_bytes(s.pager, obj, 0, is, LONG * P));
+		assert_ok(vms_object_write(obj, 0, is, LONG * P, NULL));
+		c = (struct call){.fn = do_write_long, .obj = obj};
+		call_start(&c);
+		for (volatile unsigned spin = 0; spin < i % 64 * 256; spin++)
+			;
+		assert_ok(vms_pager_writeback_begin(s.pager, obj, 0, LONG * P, 0));
+		assert_ok(vms_object_read(obj, 0, taken, LONG * P, NULL));
+		assert_ok(vms_pager_writeback_end(s.pager, obj, 0, LONG * P, 0));
+		assert_ok(call_end(&c));
+		assert_ok(vms_object_read(obj, 0, is, LONG * P, NULL));
+		assert_ok(vms_pager_query_dirty(s.pager, obj, 0, LONG * P, r, &n, NULL));
+		assert_true(n <= 1);
+		if (n == 0)
+			assert_memory_equal(taken, is, LONG * P);
+		assert_int_equal(word_at(is, 0), 2);
+		vms_object_unref(obj);
+		expect_complete(&s, i);
+	}
+	script_end(&s);
+	free(taken);
+	free(is);
+}
+
+/* ---- Ends ---- */
+
+static void do_unref(struct call *c)
+{
+	vms_object_unref(c->obj);
+}
+
+static void close_against_the_end(void **state)
+{
+	enum { N = 8 };
+
+	for (unsigned i = 0; i < 2 * times; i++) {
+		struct script s;
+		struct call c[N];
+
+		script_begin(&s);
+		for (unsigned k = 0; k < N; k++)
+			c[k] = (struct call){.fn = do_unref, .obj = paged(arena, &s, k, 0, 4)};
+		for (unsigned k = 0; k < N; k++)
+			call_start(&c[k]);
+		vms_pager_close(s.pager);
+		s.pager = NULL;
+		for (unsigned k = 0; k < N; k++)
+			call_end(&c[k]);
+		forget(&s); /* those that ended first said so */
 		script_end(&s);
 	}
 }
@@ -498,22 +703,24 @@ static void *file_writer(void *arg)
 {
 	struct user *u = arg;
 	struct files *f = u->files;
+	unsigned char *words = malloc(4 * P);
 
-	for (unsigned i = 1; i <= times; i++) {
-		uint64_t page = u->index + 2 * chance(&u->seed, FILE_PAGES / 2);
-		uint32_t words[P / 4];
+	for (unsigned i = 1; i <= 4 * times; i++) {
+		uint64_t page = 4 * (u->index + 2 * chance(&u->seed, FILE_PAGES / 8));
 
-		for (unsigned k = 0; k < P / 4; k++)
-			words[k] = i;
-		/* Whole, or the two ends: what a write leaves must come from the file. */
+		fill_words(words, 4, i);
+		/* Whole pages, or not: the rest of a page must come from the file. */
 		if (chance(&u->seed, 2)) {
-			assert_ok(vms_object_write(f->obj, page * P, words, P, NULL));
+			assert_ok(vms_object_write(f->obj, page * P, words, 4 * P, NULL));
 		} else {
-			assert_ok(vms_object_write(f->obj, page * P, words, 4, NULL));
-			assert_ok(vms_object_write(f->obj, page * P + 4, words, P - 4, NULL));
+			assert_ok(vms_object_write(f->obj, page * P, words, P + 4, NULL));
+			assert_ok(vms_object_write(f->obj, page * P + P + 4, words, 3 * P - 4,
+						   NULL));
 		}
-		atomic_store(&f->last[page], i);
+		for (unsigned k = 0; k < 4; k++)
+			atomic_store(&f->last[page + k], i);
 	}
+	free(words);
 	return NULL;
 }
 
@@ -551,8 +758,20 @@ static void *file_syncer(void *arg)
 	return NULL;
 }
 
+/* A disk that is in no hurry: what two syncs write may arrive in any order. */
+static int64_t slow_pwrite(const struct world *w, int fd, const void *buf, uint64_t len,
+			   uint64_t off)
+{
+	static atomic_uint turn;
+
+	if (atomic_fetch_add(&turn, 1) % 3 == 0)
+		nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+	return world_host.pwrite(&world_host, fd, buf, len, off);
+}
+
 static void file_pager(void **state)
 {
+	static struct world slow;
 	static void *(*const job[])(void *) = {file_writer, file_writer, file_reader,
 					       file_reader, file_syncer, file_syncer};
 	enum { JOBS = sizeof(job) / sizeof(*job) };
@@ -565,7 +784,11 @@ static void file_pager(void **state)
 	f.fd = memfd_create("races", MFD_CLOEXEC);
 	assert_true(f.fd >= 0);
 	assert_int_equal(ftruncate(f.fd, FILE_PAGES * P), 0);
+	slow = world_host;
+	slow.pwrite = slow_pwrite;
+	world_default = &slow;
 	assert_ok(vms_pager_file(f.fd, &pager));
+	world_default = &world_host;
 	assert_ok(vms_object_create_paged(f.arena, pager, 0, &params, &f.obj));
 	for (unsigned i = 0; i < JOBS; i++) {
 		u[i] = (struct user){.files = &f, .index = i & 1, .seed = i};
@@ -596,7 +819,10 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(supply_against_detach), TEST(resize_against_a_write),
 		TEST(close_against_a_read),  TEST(cancel_against_supply),
-		TEST(overlapping_waiters),   TEST(everything),
+		TEST(overlapping_waiters),   TEST(two_suppliers),
+		TEST(supply_against_a_write), TEST(moved_under_a_reader),
+		TEST(writeback_against_a_write), TEST(close_against_the_end),
+		TEST(everything),
 		TEST(everything_trapped),    TEST(file_pager),
 	};
 

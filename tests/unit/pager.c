@@ -518,9 +518,11 @@ static void taken_back(void **state)
 static void zero_pages(void **state)
 {
 	struct vms_object *obj = paged(arena, &script, 1, VMS_OBJECT_TRAP_DIRTY, 300);
-	struct vms_object *aux = anon(arena, 300);
+	struct vms_object *aux = anon(arena, 300), *used = anon(arena, 300);
 	struct vms_wait wait;
 
+	put(used, 1, 0, 300); /* frames that were something else before */
+	vms_object_unref(used);
 	assert_ok(vms_pager_supply(script.pager, obj, 0, 300 * P, aux, 0));
 	dirty_is(obj, 0);
 	assert_int_equal(granted(), 0);
@@ -529,6 +531,8 @@ static void zero_pages(void **state)
 	assert_ok(vms_pager_dirtied(script.pager, obj, 4 * P, 2 * P));
 	assert_ok(vms_wait_block(&wait, 0));
 	assert_int_equal(granted(), 2);
+	assert_zero_page(obj, 4);
+	assert_zero_page(obj, 5);
 	dirty_is(obj, 1, 4, 2, 0);
 	put(obj, 2, 4, 2);
 	assert_ok(wb_begin(obj, 0, 300, VMS_WRITEBACK_ZERO)); /* of these none is zero */
