@@ -27,6 +27,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <sys/stat.h>
 
 #include "base/epoch.h"
 #include "base/fail.h"
@@ -77,11 +78,30 @@ int file_read(const struct content *c, uint64_t off, void *buf, uint64_t len)
 	return 0;
 }
 
+int file_reaches(const struct content *c, uint64_t end)
+{
+	char name[PATH_MAX];
+	struct stat st;
+	int err = c->world->fstat(c->world, c->fd, &st);
+
+	if (err)
+		return fail(err, "cannot look at %s: %s", file_name(c, name, sizeof(name)),
+			    strerror(-err));
+	if ((uint64_t)st.st_size >= min_u64(end, c->stream))
+		return 0;
+	return fail(-EIO,
+		    "%s ends at %#llx and its object at %#" PRIx64 ": somebody has cut it off",
+		    file_name(c, name, sizeof(name)), (unsigned long long)st.st_size, c->stream);
+}
+
 int file_write(const struct content *c, uint64_t off, const void *buf, uint64_t len)
 {
 	char name[PATH_MAX];
 	const unsigned char *p = buf;
+	int err = file_reaches(c, off + len);
 
+	if (err)
+		return err;
 	while (len) {
 		int64_t got = c->world->pwrite(c->world, c->fd, p, len, off);
 

@@ -154,6 +154,8 @@ uint64_t content_pinned(const struct content *c, uint64_t first, uint64_t n)
 
 /* The bytes of a file: all, or a sentence. Past the content's stream they are zero. */
 int file_read(const struct content *c, uint64_t off, void *buf, uint64_t len);
+/* A file that somebody has cut off before `end` is not made longer by us: 0 or -EIO. */
+int file_reaches(const struct content *c, uint64_t end);
 int file_write(const struct content *c, uint64_t off, const void *buf, uint64_t len);
 
 #endif

@@ -15,6 +15,7 @@
  * where leaves end: what was prepared in a pinned leaf stays.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 
 #include "base/fail.h"
@@ -171,7 +172,10 @@ static int zero_prepare(struct op *o, const struct parts *p) REQUIRES(o->c->fami
 	int err = 0;
 
 	family_held(c);
-	if (p->head_to)
+	/* What the tail lacks is had before the head is given a frame. */
+	if (p->head_to && p->tail_to)
+		err = content_part_ready(c, p->tail, &o->ask);
+	if (!err && p->head_to)
 		err = content_need_part(c, p->head, &o->ask);
 	if (!err && p->tail_to)
 		err = content_need_part(c, p->tail, &o->ask);
@@ -220,8 +224,12 @@ static int zero_try(struct op *o) REQUIRES(o->c->family->lock)
 static int zero_file(const struct content *c, uint64_t off, uint64_t len)
 {
 	static const char zeros[ZERO_BYTES];
-	int err = 0;
+	int err = file_reaches(c, off + len);
 
+	/* A hole where the file can have one; a tail past the file's end reads zero as it is. */
+	if (err || !c->world->fallocate(c->world, c->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					off, len))
+		return err;
 	while (!err && len) {
 		uint64_t n = min_u64(len, sizeof(zeros));
 
@@ -404,10 +412,10 @@ int vms_object_op(struct vms_object *obj, enum vms_object_op op, uint64_t off, u
 	if (op == VMS_OBJECT_COMMIT && len <= UINT64_MAX - off && off <= bytes)
 		len = min_u64(len, bytes - off);
 	err = view_range(obj, off, len, "op", &r);
+	if (!err && (op == VMS_OBJECT_ZERO || op == VMS_OBJECT_DECOMMIT))
+		err = view_writable(obj);
 	if (!err && op == VMS_OBJECT_DECOMMIT)
 		err = may_decommit(r.content);
-	if (!err && op == VMS_OBJECT_ZERO)
-		err = view_writable(obj);
 	if (err || (!len && op != VMS_OBJECT_DECOMMIT))
 		return err;
 	if (r.content->kind == CONTENT_HOST || r.content->kind == CONTENT_FILE)

@@ -165,6 +165,10 @@ static void a_file_is_read_and_written(void **state)
 	is(a, 0, P, 'f');
 	assert_int_equal(vms_object_read(a, 2 * P - 1, &c, 1, NULL), 0);
 	assert_int_equal(vms_object_read(a, 2 * P, &c, 1, NULL), -EIO);
+	assert_int_equal(vms_object_write(a, 2 * P, &c, 1, NULL), -EIO);
+	assert_int_equal(vms_object_op(a, VMS_OBJECT_ZERO, 2 * P, 1, NULL), -EIO);
+	assert_ok(vms_object_op(a, VMS_OBJECT_ZERO, P, P, NULL));
+	is(a, P, P, 0);
 	vms_object_unref(a);
 	close(fd);
 }
@@ -379,6 +383,53 @@ static void a_limit_refuses_and_changes_nothing(void **state)
 	free(buf);
 }
 
+struct told {
+	uint64_t off[100], len[100];
+	unsigned n;
+	int stop;
+	char *start;
+};
+
+static int tell(void *arg, uint64_t off, void *hva, uint64_t len)
+{
+	struct told *t = arg;
+
+	t->off[t->n] = off;
+	t->len[t->n++] = len;
+	t->start = hva;
+	return t->stop;
+}
+
+/* What is far more than there can be is refused before it costs anything. */
+static void sizes_beyond_all_memory(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t huge = (UINT64_C(1) << 62) - P;
+	struct vms_object *a = anon(f->arena, huge, VMS_OBJECT_RESIZABLE);
+	struct vms_arena_info info = { .size = sizeof(info) };
+	struct told t = { 0 };
+	char c = 1;
+
+	assert_int_equal(vms_object_pin(a, 0, huge, 1, NULL), -ENOMEM);
+	assert_ok(vms_object_write(a, huge - 1, &c, 1, NULL));
+	assert_ok(vms_object_write(a, 0, &c, 1, NULL));
+	assert_int_equal(vms_object_pin(a, 0, huge, 1, NULL), -ENOMEM);
+	assert_ok(vms_object_lookup(a, 0, huge, tell, &t));
+	assert_int_equal(t.n, 2);
+	assert_ok(vms_object_op(a, VMS_OBJECT_ZERO, 1, huge - 1, NULL));
+	assert_ok(vms_object_op(a, VMS_OBJECT_DECOMMIT, 0, huge, NULL));
+	assert_ok(vms_object_write(a, huge - 1, &c, 1, NULL));
+	assert_ok(vms_object_transfer(a, 0, huge, a, 0, 0));
+	is(a, huge - 1, 1, 1);
+	assert_ok(vms_object_resize(a, 0));
+	assert_ok(vms_object_resize(a, huge));
+	is(a, huge - 1, 1, 0);
+	assert_ok(vms_arena_info(f->arena, &info));
+	assert_true(info.metadata < 1 << 20);
+	sound(a);
+	vms_object_unref(a);
+}
+
 /* ---- Sizes ---- */
 
 static void sizes_follow(void **state)
@@ -457,23 +508,6 @@ static void pins_are_counted(void **state)
 	assert_int_equal(vms_object_unpin(a, P, 1), -EBUSY);
 	sound(a);
 	vms_object_unref(a);
-}
-
-struct told {
-	uint64_t off[100], len[100];
-	unsigned n;
-	int stop;
-	char *start;
-};
-
-static int tell(void *arg, uint64_t off, void *hva, uint64_t len)
-{
-	struct told *t = arg;
-
-	t->off[t->n] = off;
-	t->len[t->n++] = len;
-	t->start = hva;
-	return t->stop;
 }
 
 static void lookup_tells_of_own_pages(void **state)
@@ -739,6 +773,7 @@ int main(void)
 		T(operations_are_refused_in_order),
 		T(commit_makes_pages_and_is_trimmed),
 		T(a_limit_refuses_and_changes_nothing),
+		T(sizes_beyond_all_memory),
 		T(sizes_follow),
 		T(streams_end),
 		T(pins_are_counted),
