@@ -36,6 +36,7 @@
 
 #define ROUNDS 3u    /* tries without the lock */
 #define PIECES 32u   /* places to write outside the lock */
+#define MUCH   64u   /* fresh pages that are not filled under the lock */
 #define SMALL  8192u /* bytes that are copied under the lock sooner than inside */
 
 /* ---- Files ---- */
@@ -355,6 +356,7 @@ struct writing {
 	uint64_t len;
 	uint64_t first, n; /* its pages */
 	struct frame_batch freed;
+	bool hurried;		    /* somebody was faster than a write aside */
 	struct piece piece[PIECES]; /* to be written in place */
 	unsigned pieces;
 	uint64_t bytes; /* of them */
@@ -515,19 +517,148 @@ static int write_start(struct writing *w) ACQUIRES(w->c->family->lock)
 	return err ? err : discarded(c);
 }
 
+/* ---- Writing much ---- */
+
+/*
+ * Many fresh frames are not filled under the lock: the host makes their memory as they are filled.
+ * They are taken aside, filled with nothing held, and put in place in a second hold. What was not
+ * fresh must still be the object's own then, or all is given back and tried the ordinary way. What
+ * has become its own meanwhile is replaced, but for pinned pages, which get the bytes.
+ */
+struct aside {
+	uint64_t page;
+	frame_t frame;
+};
+
+/* NULL: no memory; then it is done under the lock. */
+static struct aside *take_aside(struct writing *w, struct content_fresh *fresh)
+	REQUIRES(w->c->family->lock)
+{
+	struct content *c = w->c;
+	uint64_t n = fresh->frames.n, k = 0;
+	struct aside *a = c->world->alloc(c->world, n * sizeof(*a));
+	struct look l;
+
+	look_init(&l, c);
+	for (uint64_t page = fresh->first; a && k < n; page++) {
+		slot_t slot = look_own(&l, page);
+
+		if (slot_is_frame(slot) && frame_exclusive(c->arena, slot))
+			continue;
+		a[k++] = (struct aside){ .page = page,
+					 .frame = arena_take(c->arena, &fresh->frames) };
+	}
+	return a;
+}
+
+static void fill_aside(const struct writing *w, const struct aside *a, uint64_t n)
+{
+	const struct content *c = w->c;
+	uint64_t k;
+
+	for (uint64_t i = 0; i < n; i += k) {
+		for (k = 0; i + k < n && a[i + k].page == a[i].page + k &&
+			    a[i + k].frame == a[i].frame + k;
+		     k++)
+			arena_touch(c->arena, a[i + k].frame);
+		memcpy(arena_addr(c->arena, a[i].frame),
+		       w->buf + ((a[i].page << c->shift) - w->off), k << c->shift);
+	}
+}
+
+/* Is every page that got no frame an exclusive one still? 0, ASK for no, or -ENOMEM. */
+static int still_own(struct writing *w, const struct aside *a, uint64_t n)
+	REQUIRES(w->c->family->lock)
+{
+	struct content *c = w->c;
+	uint64_t k = 0;
+	struct look l;
+	int err;
+
+	family_held(c);
+	content_bump(c);
+	err = pages_prepare(&c->pages, c->bias + w->first, w->n);
+	if (err)
+		return fail(err, "no memory to keep track of %" PRIu64 " pages", w->n);
+	look_init(&l, c);
+	for (uint64_t page = w->first; page < w->first + w->n; page++) {
+		slot_t slot = look_own(&l, page);
+
+		if (k < n && a[k].page == page)
+			k++;
+		else if (!slot_is_frame(slot) || !frame_exclusive(c->arena, slot))
+			return ASK;
+	}
+	return 0;
+}
+
+static void place_aside(struct writing *w, const struct aside *a, uint64_t n)
+	REQUIRES(w->c->family->lock)
+{
+	struct content *c = w->c;
+	const uint64_t size = UINT64_C(1) << c->shift;
+	uint64_t k = 0;
+	struct look l;
+
+	family_held(c);
+	look_init(&l, c);
+	for (uint64_t page = w->first; page < w->first + w->n; page++) {
+		uint64_t start = page << c->shift, from = max_u64(start, w->off);
+		uint64_t to = min_u64(start + size, w->off + w->len);
+		slot_t slot = look_own(&l, page);
+		bool ours = k < n && a[k].page == page;
+
+		if (ours && !(slot_is_frame(slot) && frame_pins(c->arena, slot))) {
+			content_install(c, page, a[k++].frame, &w->freed);
+			continue;
+		}
+		if (ours)
+			frame_unref(&w->freed, a[k++].frame);
+		note_piece(w, (unsigned char *)arena_addr(c->arena, slot) + (from - start),
+			   w->buf + (from - w->off), to - from);
+	}
+}
+
+/* ASK: somebody was faster, try the ordinary way. */
+static int write_aside(struct writing *w, const struct aside *a, uint64_t n)
+{
+	int err;
+
+	fill_aside(w, a, n);
+	err = write_start(w);
+	if (!err)
+		err = still_own(w, a, n);
+	if (!err)
+		place_aside(w, a, n);
+	write_noted(w);
+	for (uint64_t i = 0; err && i < n; i++)
+		frame_unref(&w->freed, a[i].frame);
+	return err;
+}
+
 static int write_try(struct writing *w, struct ask *ask)
 {
 	struct content *c = w->c;
 	struct content_fresh fresh;
+	struct aside *a = NULL;
+	uint64_t n;
 	int err = write_start(w);
 
 	whole_pages(w, &fresh);
 	family_held(c);
 	if (!err)
 		err = content_need(c, w->first, w->n, NEED_WRITE, &fresh, ask);
-	if (!err)
+	n = fresh.frames.n;
+	if (!err && n >= MUCH && c->kind == CONTENT_ANON && !w->hurried)
+		a = take_aside(w, &fresh);
+	if (!err && !a)
 		place(w, &fresh);
 	write_noted(w);
+	if (!a)
+		return err;
+	w->hurried = true;
+	err = write_aside(w, a, n);
+	c->world->free(c->world, a, n * sizeof(*a));
 	return err;
 }
 
@@ -545,7 +676,7 @@ static int write_pages(struct writing *w, struct vms_wait *wait)
 	do {
 		err = write_try(w, &ask);
 		if (err == ASK)
-			err = ask_serve(&ask) ?: ASK;
+			err = ask_serve(&ask) ?: ASK; /* nothing to serve: just again */
 	} while (err == ASK);
 	frame_batch_end(&w->freed);
 	return err;
@@ -592,6 +723,7 @@ int vms_object_write(struct vms_object *obj, uint64_t off, const void *buf, size
 	w.len = len;
 	w.first = r.first;
 	w.n = r.n;
+	w.hurried = false;
 	w.pieces = 0;
 	w.bytes = 0;
 	return write_pages(&w, wait);

@@ -675,6 +675,8 @@ static int scene_run(void *arg)
 	switch (s->what) {
 	case 0:
 		return vms_object_write(s->b, 90 * P + 1, buf, 20 * P, NULL);
+	case 6: /* much */
+		return vms_object_write(s->b, 20 * P + 1, buf, 100 * P, NULL);
 	case 1:
 		return vms_object_op(s->b, VMS_OBJECT_ZERO, 10 * P + 1, 80 * P, NULL);
 	case 2:
@@ -705,6 +707,11 @@ static void scene_check(void *arg, int result, bool failed)
 		is(s->b, 90 * P, 1, 'a');
 		is(s->b, 90 * P + 1, 9 * P, done ? 'n' : 'a');
 		is(s->b, 100 * P, 10 * P, done ? 'n' : 0);
+		break;
+	case 6:
+		is(s->b, 20 * P, 1, 'a');
+		is(s->b, 20 * P + 1, 79 * P, done ? 'n' : 'a');
+		is(s->b, 100 * P, 20 * P, done ? 'n' : 0);
 		break;
 	case 1:
 		is(s->b, 10 * P, 1, 'a');
@@ -744,7 +751,7 @@ static void refusals_change_nothing(void **state)
 {
 	struct scene s = { .f = *state };
 
-	for (s.what = 0; s.what < 6; s.what++)
+	for (s.what = 0; s.what < 7; s.what++)
 		sweep(&(struct sweep){ .world = &s.f->world,
 				       .set_up = scene_up,
 				       .run = scene_run,

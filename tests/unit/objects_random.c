@@ -239,7 +239,7 @@ static void random_walk(void **state)
 
 /* ---- Threads ---- */
 
-#define RACE_PAGES 64
+#define RACE_PAGES 100
 
 struct race {
 	struct vms_object *a, *b;
@@ -282,6 +282,21 @@ static void *race_own_bytes(void *arg)
 	return NULL;
 }
 
+/* Many fresh pages at once, while others write, copy and pin there. */
+static int race_much(struct race *r, unsigned i)
+{
+	static const unsigned char ones[RACE_PAGES * 4096] = { 1 };
+	int err;
+
+	err = vms_object_pin(r->a, 50 * P, 3 * P, 0, NULL);
+	if (err)
+		return err == -EPERM ? 0 : err;
+	err = vms_object_unpin(r->a, 50 * P, 3 * P);
+	if (!err)
+		err = vms_object_op(r->a, VMS_OBJECT_ZERO, 0, RACE_PAGES * P, NULL);
+	return err ? err : vms_object_write(r->a, 1, ones, RACE_PAGES * P - 1, NULL);
+}
+
 static void *race_writer(void *arg)
 {
 	struct race *r = arg;
@@ -291,6 +306,7 @@ static void *race_writer(void *arg)
 		struct vms_object_params params = { .size = sizeof(params),
 						    .bytes = RACE_PAGES * P };
 		struct vms_object *s;
+		int err;
 
 		memset(buf, i % 2 + 1, sizeof(buf));
 		if (vms_object_write(r->a, i % (RACE_PAGES - 8) * P, buf, i % 5 ? P : sizeof(buf),
@@ -298,9 +314,13 @@ static void *race_writer(void *arg)
 			atomic_fetch_add(&r->bad, 1);
 		if (i % 7 == 0 && vms_object_op(r->a, VMS_OBJECT_ZERO, i % RACE_PAGES * P, P, NULL))
 			atomic_fetch_add(&r->bad, 1);
-		/* A copy writes its own bytes and goes. */
-		if (vms_object_child(r->a, VMS_CHILD_SNAPSHOT, 0, &params, &s)) {
+		if (i % 16 == 0 && race_much(r, i))
 			atomic_fetch_add(&r->bad, 1);
+		/* A copy writes its own bytes and goes. */
+		err = vms_object_child(r->a, VMS_CHILD_SNAPSHOT, 0, &params, &s);
+		if (err) {
+			if (err != -EBUSY) /* pinned by the other one */
+				atomic_fetch_add(&r->bad, 1);
 			continue;
 		}
 		memset(buf, 128 + i % 100, sizeof(buf));
