@@ -766,7 +766,7 @@ static void operations_are_refused(void **state)
 		{ "decommit an overlay", OVER, DE, 0, P, ENOTSUP },
 		{ "decommit host memory", HOST, DE, 0, P, ENOTSUP },
 		{ "decommit paged", PAGED, DE, 0, P, ENOTSUP },
-		{ "ENOTSUP before EACCES", SNAP_RO, DE, 0, P, ENOTSUP },
+		{ "EACCES before ENOTSUP", SNAP_RO, DE, 0, P, EACCES },
 		{ "ENOTSUP before EBUSY", CONTIG, DE, P, P, ENOTSUP },
 
 		{ "zero NO_WRITE", REF_RO, ZE, 0, P, EACCES },
@@ -830,6 +830,7 @@ static void sizes_are_refused(void **state)
 		{ "stream, ERANGE before ENOTSUP, host", HOST, true, MAX, ERANGE },
 		{ "stream of a file", FILE_RW, true, P, ENOTSUP },
 		{ "stream of host memory", HOST, true, P, ENOTSUP },
+		{ "stream of a slice", SLICE, true, P, ENOTSUP },
 		{ "stream cuts an absent page", PAGED, true, 5 * P + 1, EAGAIN },
 		{ "stream cuts without leave", TRAP, true, P + 1, EAGAIN },
 		{ "stream, EAGAIN before ENOMEM", TPAGED, true, P + 1, EAGAIN },
