@@ -286,9 +286,9 @@ enum vms_object_op {
  * Returns:   0, VMS_WAIT, or
  *            -EINVAL   unknown op; DECOMMIT: off or len not page aligned
  *            -ERANGE   beyond the object (or the slice's window), or wraps
+ *            -EACCES   ZERO, DECOMMIT: may not be written
  *            -ENOTSUP  DECOMMIT of a child with copies, an object that has such children, a paged,
  *                      file, host or contiguous object
- *            -EACCES   ZERO: may not be written
  *            -EBUSY    DECOMMIT: a page is pinned
  *            -ENOENT   COMMIT: discarded
  *            -EAGAIN, -ENOMEM, -ESTALE, what the pager or the file answered
@@ -313,7 +313,8 @@ VMS_API int vms_object_resize(struct vms_object *obj, uint64_t bytes);
  * vms_object_set_stream_size - the length of the content, at most the object's size.
  *
  * Lowering it zeroes the rest of its last page. Nothing else depends on it here.
- * Returns:   0, VMS_WAIT, or -ERANGE, -ENOTSUP (file and host objects), -EAGAIN, -ENOMEM, -ESTALE
+ * Returns:   0, VMS_WAIT, or -ERANGE, -ENOTSUP (file and host objects, slices), -EAGAIN, -ENOMEM,
+ *            -ESTALE
  * Since:     0.2
  * Source:    reference row F64
  */

@@ -484,6 +484,7 @@ static int fill_contiguous(struct content *c)
 			err = fail(err, "no memory to keep track of %" PRIu64 " pages", n);
 		frame_batch_init(&freed, c->arena);
 		for (uint64_t i = 0; i < n; i++) {
+			arena_touch(c->arena, first + (frame_t)i);
 			if (err)
 				frame_unref(&freed, first + (frame_t)i);
 			else

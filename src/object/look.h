@@ -134,6 +134,8 @@ int view_writable(const struct vms_object *obj);
 
 /* What zeroing part of the page needs; nothing if it reads zero. 0, ASK or an error. */
 int content_need_part(struct content *c, uint64_t page, struct ask *ask) REQUIRES(c->family->lock);
+/* The same as far as others are asked for it: nobody but the arena can refuse it after that. */
+int content_part_ready(struct content *c, uint64_t page, struct ask *ask) REQUIRES(c->family->lock);
 /* Zero bytes [from, to) of a page, which content_need_part prepared. */
 void content_zero_part(struct content *c, uint64_t page, uint64_t from, uint64_t to)
 	REQUIRES(c->family->lock);

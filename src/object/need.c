@@ -504,6 +504,16 @@ int content_need_part(struct content *c, uint64_t page, struct ask *ask)
 	return reads_zero(c, page) ? 0 : content_need(c, page, 1, NEED_WRITE, NULL, ask);
 }
 
+int content_part_ready(struct content *c, uint64_t page, struct ask *ask)
+{
+	int err;
+
+	if (reads_zero(c, page))
+		return 0;
+	err = content_need(c, page, 1, NEED_READ, NULL, ask);
+	return err || c->kind != CONTENT_PAGED ? err : content_leave(c, page, 1, ask);
+}
+
 void content_zero_part(struct content *c, uint64_t page, uint64_t from, uint64_t to)
 {
 	slot_t slot = pages_get(&c->pages, c->bias + page);

@@ -60,29 +60,28 @@ int vms_object_set_stream_size(struct vms_object *obj, uint64_t bytes, struct vm
 {
 	struct content *c;
 	struct ask ask;
-	uint64_t at;
 	int err;
 
 	err = view_usable(obj);
 	if (err)
 		return err;
 	c = view_of(obj)->content;
-	at = view_of(obj)->at << c->shift;
 	if (bytes > view_bytes(obj))
 		return fail(-ERANGE, "stream size %#" PRIx64 " is above the object's %#" PRIx64,
 			    bytes, view_bytes(obj));
-	if (c->kind == CONTENT_FILE || c->kind == CONTENT_HOST)
-		return fail(-ENOTSUP, "files and host memory have no stream size to set");
+	if (c->kind == CONTENT_FILE || c->kind == CONTENT_HOST ||
+	    view_of(obj)->kind == VMS_OBJECT_KIND_SLICE)
+		return fail(-ENOTSUP, "a file, host memory or a slice has no stream size to set");
 	ask_init(&ask, wait);
 	do {
 		lock_take(&c->family->lock);
 		family_wait_open(c->family);
 		/* It may have shrunk since. */
-		if (at + bytes > atomic_load_explicit(&c->npages, memory_order_relaxed) << c->shift)
+		if (bytes > atomic_load_explicit(&c->npages, memory_order_relaxed) << c->shift)
 			err = fail(-ERANGE, "stream size %#" PRIx64 " is above the object's",
 				   bytes);
 		else
-			err = set_stream(c, at + bytes, &ask);
+			err = set_stream(c, bytes, &ask);
 		lock_drop(&c->family->lock);
 		if (err == ASK)
 			err = ask_serve(&ask) ?: ASK;

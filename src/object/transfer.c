@@ -275,8 +275,9 @@ static int try(struct transfer *t)
 		err = not_pinned(t->dst, t->to, t->n);
 	if (!err)
 		err = not_pinned(t->src, t->from, t->n);
-	if (!err)
-		err = make_room(t);
+	if (err || (t->dst == t->src && t->to == t->from)) /* onto itself */
+		return err;
+	err = make_room(t);
 	if (!err)
 		err = prepare_trees(t);
 	if (!err)
