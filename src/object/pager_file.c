@@ -89,8 +89,9 @@ static int read_all(const struct source *s, unsigned char *buf, uint64_t len, ui
 		if (got == -EINTR)
 			continue;
 		if (got < 0)
-			return fail((int)got, "file pager: reading %" PRIu64 " bytes at %#" PRIx64
-				    ": %s", len, at, strerror((int)-got));
+			return fail((int)got,
+				    "file pager: reading %" PRIu64 " bytes at %#" PRIx64 ": %s",
+				    len, at, strerror((int)-got));
 		if (got == 0) {
 			memset(buf, 0, len);
 			return 0;
@@ -112,9 +113,9 @@ static int write_all(const struct source *s, const unsigned char *buf, uint64_t 
 		if (put == -EINTR)
 			continue;
 		if (put <= 0)
-			return fail(put ? (int)put : -EIO, "file pager: writing %" PRIu64
-				    " bytes at %#" PRIx64 ": %s", len, at,
-				    put ? strerror((int)-put) : "nothing was written");
+			return fail(put ? (int)put : -EIO,
+				    "file pager: writing %" PRIu64 " bytes at %#" PRIx64 ": %s",
+				    len, at, put ? strerror((int)-put) : "nothing was written");
 		buf += put;
 		at += (uint64_t)put;
 		len -= (uint64_t)put;
@@ -268,8 +269,7 @@ static void take_frames(struct sync *y) REQUIRES(y->s->content->family->lock)
 /*
  * The next dirty run from page `at` on becomes awaiting clean. 1: y->run is it; 0: there is none.
  */
-static int take_run(struct sync *y, uint64_t at)
-	REQUIRES(y->s->content->family->lock)
+static int take_run(struct sync *y, uint64_t at) REQUIRES(y->s->content->family->lock)
 {
 	struct source *s = y->s;
 	const struct content *c = s->content;
@@ -287,7 +287,8 @@ static int take_run(struct sync *y, uint64_t at)
 	if (y->run.class == DIRTY_FRAME)
 		take_frames(y);
 	else
-		err = dirty_move(y->s, y->run.first, y->run.n, &dirty_begin, /* zero_only = */ true);
+		err = dirty_move(y->s, y->run.first, y->run.n, &dirty_begin,
+				 /* zero_only = */ true);
 	return err ? err : 1;
 }
 
@@ -360,7 +361,7 @@ static int sync_from(struct sync *y, uint64_t at)
 
 int vms_pager_file_sync(struct vms_object *obj)
 {
-	struct sync y = {0};
+	struct sync y = { 0 };
 	struct page_range r;
 	struct source *s;
 	size_t bytes;

@@ -26,8 +26,7 @@ static unsigned evictable(const struct source *s, slot_t slot, unsigned pass)
 }
 
 /* The first part of the run that is in no wait's range; r->n 0: none of it is. */
-static void leave_packets(const struct source *s, struct run *r)
-	REQUIRES(s->content->family->lock)
+static void leave_packets(const struct source *s, struct run *r) REQUIRES(s->content->family->lock)
 {
 	const struct wait *w = s->waits;
 
@@ -41,7 +40,7 @@ static void leave_packets(const struct source *s, struct run *r)
 		} else {
 			r->first = past < end ? past : end;
 			r->n = end - r->first;
-			w = s->waits; /* those that were no matter before the new start may be now */
+			w = s->waits; /* others may begin the run now */
 		}
 	}
 }

@@ -8,8 +8,8 @@
  *	B asks 5..7		       [B rides)	nothing is requested
  *	C asks 0..7	 [C holds)			a packet of its own, to the first page there
  *	supply 3, 4		       [ A   )		answered ends are cut off
- *	A gives up		       [ B   )		the packet is B's now, the pager is told nothing
- *	supply 6		       [ B   )		not an end: B waits on, and 6 is not evicted
+ *	A gives up		       [ B   )		the packet is B's, and nothing is told
+ *	supply 6		       [ B   )		not an end: B waits on; 6 is not evicted
  *	supply 5						B is answered
  *
  * A wait's range begins where it lacks an answer and ends there: that is all there is to know, so
@@ -106,8 +106,7 @@ static void unlink_wait(struct source *s, struct wait *w) REQUIRES(s->content->f
 }
 
 /* The wait's storage is gone after this. */
-static void finish(struct source *s, struct wait *w, int result)
-	REQUIRES(s->content->family->lock)
+static void finish(struct source *s, struct wait *w, int result) REQUIRES(s->content->family->lock)
 {
 	unlink_wait(s, w);
 	wait_answer(w, result);
@@ -188,7 +187,7 @@ int source_ask(struct source *s, enum vms_request_kind kind, uint64_t first, uin
 {
 	struct vms_wait *storage = ask->wait;
 	struct wait *w, *packet;
-	struct run r = {.n = 1};
+	struct run r = { .n = 1 };
 
 	assert_family_held(s);
 	if (s->detached)

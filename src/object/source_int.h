@@ -50,10 +50,10 @@ struct source {
 
 /* How a wait stands: waited for are LINKED and SLEEPING. */
 enum {
-	WAIT_IDLE = 0,	/* nothing is waited for */
-	WAIT_LINKED,	/* on its source's list */
-	WAIT_SLEEPING,	/* the same, and somebody sleeps on the word */
-	WAIT_ANSWERED,	/* off the list for good; result counts */
+	WAIT_IDLE = 0, /* nothing is waited for */
+	WAIT_LINKED,   /* on its source's list */
+	WAIT_SLEEPING, /* the same, and somebody sleeps on the word */
+	WAIT_ANSWERED, /* off the list for good; result counts */
 };
 
 /* In a caller's struct vms_wait. While it is linked all but the state is [F]. */
@@ -61,9 +61,9 @@ struct wait {
 	_Atomic(uint32_t) state; /* [A] a futex */
 	int result;
 	enum vms_request_kind kind;
-	bool holds;    /* its range is a packet ... */
-	bool sent;     /* ... that the pager was told of */
-	bool adopted;  /* ... that was not, and whoever would have told it has given up */
+	bool holds;   /* its range is a packet ... */
+	bool sent;    /* ... that the pager was told of */
+	bool adopted; /* ... that was not, and whoever would have told it has given up */
 	struct source *source;
 	struct wait *next, **link;
 	uint64_t first, n; /* pages waited for */
@@ -97,8 +97,7 @@ static inline void source_unlock(const struct source *s) RELEASES(s->content->fa
 }
 
 /* Entered with the lock by files that cannot say so. */
-static inline void assert_family_held(const struct source *s)
-	ASSERTS_HELD(s->content->family->lock)
+static inline void assert_family_held(const struct source *s) ASSERTS_HELD(s->content->family->lock)
 {
 }
 /* As source.h has them, with the lock. */

@@ -5,8 +5,8 @@
  *	supply		frames move from the auxiliary object to ours: both families' locks, by
  *			rising address, with the gate of the auxiliary's closed before, so that
  *			nobody writes into a frame that is ours already
- *	filling		frames of our own, filled with no lock held, then put in place (supply_bytes,
- *			the file pager):
+ *	filling		frames of our own, filled with no lock held, then put in place (by
+ *			supply_bytes and the file pager):
  *
  *			grant [lock]	a frame for each page that is absent
  *			fill		by the caller
@@ -31,7 +31,7 @@
 
 int source_make_room(struct vms_arena *a, int err, uint64_t n, unsigned *tries)
 {
-	struct vms_arena_info info = {.size = sizeof(info)};
+	struct vms_arena_info info = { .size = sizeof(info) };
 	uint64_t left;
 
 	if (err != -EDQUOT)
@@ -64,7 +64,7 @@ static unsigned absent(const struct source *s, slot_t slot, unsigned arg)
 
 int filling_init(struct filling *f, struct source *s, uint64_t first, uint64_t n)
 {
-	*f = (struct filling){.source = s, .first = first, .n = n};
+	*f = (struct filling){ .source = s, .first = first, .n = n };
 	if (n > SIZE_MAX / sizeof(*f->frames))
 		return fail(-ENOMEM, "%" PRIu64 " pages are too many at once", n);
 	f->frames = s->world->alloc(s->world, n * sizeof(*f->frames));
@@ -104,7 +104,7 @@ static int grant_run(struct filling *f, const struct run *r, uint64_t npages)
 {
 	struct content *c = f->source->content;
 	uint64_t at = r->first - f->first, end = at + r->n, n;
-	struct frame_list list = {0};
+	struct frame_list list = { 0 };
 	int err = 0;
 
 	for (; at < end; at += n) {
@@ -279,8 +279,8 @@ static int is_child(const struct view *v)
 	return 0;
 }
 
-static int may_move(const struct move *m)
-	REQUIRES(m->to->content->family->lock) REQUIRES(m->from->family->lock)
+static int may_move(const struct move *m) REQUIRES(m->to->content->family->lock)
+	REQUIRES(m->from->family->lock)
 {
 	int err = takes_pages(m->to, m->first, m->n);
 
@@ -311,8 +311,8 @@ static uint64_t stretch(const struct move *m, uint64_t at, bool *frames)
 }
 
 /* Everything that can fail. */
-static int prepare_move(struct move *m)
-	REQUIRES(m->to->content->family->lock) REQUIRES(m->from->family->lock)
+static int prepare_move(struct move *m) REQUIRES(m->to->content->family->lock)
+	REQUIRES(m->from->family->lock)
 {
 	struct pages *to = &m->to->content->pages;
 	uint64_t n;
@@ -328,8 +328,8 @@ static int prepare_move(struct move *m)
 			err = pages_prepare(to, first, n);
 			continue;
 		}
-		for (uint64_t i = first; !err && source_next_run(m->to, i, first + n, absent, 0, &r);
-		     i = r.first + r.n)
+		for (uint64_t i = first;
+		     !err && source_next_run(m->to, i, first + n, absent, 0, &r); i = r.first + r.n)
 			err = pages_prepare_range(to, r.first, r.n);
 	}
 	if (!err)
@@ -358,8 +358,8 @@ static void move_frames(struct move *m, uint64_t at, uint64_t n)
 }
 
 /* Frames first: a fill ends what was prepared at its two ends. */
-static void commit_move(struct move *m)
-	REQUIRES(m->to->content->family->lock) REQUIRES(m->from->family->lock)
+static void commit_move(struct move *m) REQUIRES(m->to->content->family->lock)
+	REQUIRES(m->from->family->lock)
 {
 	struct pages *to = &m->to->content->pages;
 	uint64_t n;
@@ -438,12 +438,12 @@ int vms_pager_supply(struct vms_pager *pager, struct vms_object *obj, uint64_t o
 		err = is_child(view_of(src));
 	if (err)
 		return err;
-	m = (struct move){.to = s,
-			  .from = from.content,
-			  .first = to.first,
-			  .from_first = from.first,
-			  .n = to.n,
-			  .aux = src};
+	m = (struct move){ .to = s,
+			   .from = from.content,
+			   .first = to.first,
+			   .from_first = from.first,
+			   .n = to.n,
+			   .aux = src };
 	frame_batch_init(&m.freed, s->content->arena);
 	err = move_pages(&m);
 	frame_batch_end(&m.freed);
@@ -516,7 +516,7 @@ static void commit_dirtied(struct source *s, uint64_t first, uint64_t n, struct 
 int source_dirtied(struct source *s, uint64_t first, uint64_t n)
 {
 	struct vms_arena *a = s->content->arena;
-	struct frame_list list = {0};
+	struct frame_list list = { 0 };
 	unsigned tries = 0;
 	int err;
 

@@ -19,11 +19,11 @@
 #include "base/range.h"
 #include "object/source_int.h"
 
-const struct dirty_step dirty_begin = {FRAME_DIRTY, FRAME_CLEANING, SLOT_ZERO_DIRTY,
-				       SLOT_ZERO_CLEANING};
-const struct dirty_step dirty_end = {FRAME_CLEANING, 0, SLOT_ZERO_CLEANING, SLOT_ZERO};
-const struct dirty_step dirty_back = {FRAME_CLEANING, FRAME_DIRTY, SLOT_ZERO_CLEANING,
-				      SLOT_ZERO_DIRTY};
+const struct dirty_step dirty_begin = { FRAME_DIRTY, FRAME_CLEANING, SLOT_ZERO_DIRTY,
+					SLOT_ZERO_CLEANING };
+const struct dirty_step dirty_end = { FRAME_CLEANING, 0, SLOT_ZERO_CLEANING, SLOT_ZERO };
+const struct dirty_step dirty_back = { FRAME_CLEANING, FRAME_DIRTY, SLOT_ZERO_CLEANING,
+				       SLOT_ZERO_DIRTY };
 
 unsigned dirty_class(const struct source *s, slot_t slot, unsigned arg)
 {

@@ -40,7 +40,7 @@ struct state {
 
 static void look(struct state *s, uint64_t *granted, struct vms_dirty_range *r, size_t *n)
 {
-	struct vms_arena_info info = {.size = sizeof(info)};
+	struct vms_arena_info info = { .size = sizeof(info) };
 
 	*n = 0;
 	memset(r, 0, 64 * sizeof(*r));
@@ -116,11 +116,9 @@ static void tear_down(void *arg)
 
 static void sweep_of(struct state s, int err)
 {
-	struct sweep sw = {.set_up = set_up,
-			   .run = run,
-			   .check = check,
-			   .tear_down = tear_down,
-			   .err = err};
+	struct sweep sw = {
+		.set_up = set_up, .run = run, .check = check, .tear_down = tear_down, .err = err
+	};
 	struct state *at = malloc(sizeof(s));
 
 	*at = s;
@@ -143,8 +141,8 @@ static void nothing(struct state *s)
 
 static int create(struct state *s)
 {
-	struct vms_object_params params = {.size = sizeof(params), .bytes = P, .name = "paged"};
-	struct vms_pager_ops ops = {.size = sizeof(ops)};
+	struct vms_object_params params = { .size = sizeof(params), .bytes = P, .name = "paged" };
+	struct vms_pager_ops ops = { .size = sizeof(ops) };
 	struct vms_object *obj;
 	int err = vms_object_create_paged(s->arena, s->script.pager, 1, &params, &obj);
 
@@ -177,8 +175,8 @@ static void with_fd(struct state *s)
 
 static void creating(void **state)
 {
-	sweep_of((struct state){.make = nothing, .call = create, .after = nothing}, ENOMEM);
-	sweep_of((struct state){.make = with_fd, .call = create_file, .after = nothing}, EMFILE);
+	sweep_of((struct state){ .make = nothing, .call = create, .after = nothing }, ENOMEM);
+	sweep_of((struct state){ .make = with_fd, .call = create_file, .after = nothing }, EMFILE);
 }
 
 /* ---- Supply ---- */
@@ -216,7 +214,7 @@ static int supply_by_move(struct state *s)
 
 static void not_moved(struct state *s)
 {
-	struct vms_object_info info = {.size = sizeof(info)};
+	struct vms_object_info info = { .size = sizeof(info) };
 
 	assert_ok(vms_object_info(s->aux, &info));
 	assert_int_equal(info.total, 174 * P);
@@ -242,12 +240,12 @@ static void moved(struct state *s)
 
 static void supplying(void **state)
 {
-	sweep_of((struct state){.make = with_object, .call = supply_by_copy, .after = copied},
+	sweep_of((struct state){ .make = with_object, .call = supply_by_copy, .after = copied },
 		 ENOMEM);
-	sweep_of((struct state){.make = with_aux,
-				.call = supply_by_move,
-				.after = moved,
-				.before = not_moved},
+	sweep_of((struct state){ .make = with_aux,
+				 .call = supply_by_move,
+				 .after = moved,
+				 .before = not_moved },
 		 ENOMEM);
 }
 
@@ -317,17 +315,21 @@ static void some_clean(struct state *s)
 
 static void dirt(void **state)
 {
-	sweep_of((struct state){.make = with_zeros, .call = dirty_all, .after = all_dirty}, ENOMEM);
-	sweep_of((struct state){.make = with_growth, .call = begin_some, .after = nothing}, ENOMEM);
-	sweep_of((struct state){.make = with_begun, .call = end_some, .after = some_clean}, ENOMEM);
+	sweep_of((struct state){ .make = with_zeros, .call = dirty_all, .after = all_dirty },
+		 ENOMEM);
+	sweep_of((struct state){ .make = with_growth, .call = begin_some, .after = nothing },
+		 ENOMEM);
+	sweep_of((struct state){ .make = with_begun, .call = end_some, .after = some_clean },
+		 ENOMEM);
 }
 
 /* ---- Files ---- */
 
 static void with_file(struct state *s)
 {
-	struct vms_object_params params = {
-		.size = sizeof(params), .bytes = PAGES * P, .flags = VMS_OBJECT_RESIZABLE};
+	struct vms_object_params params = { .size = sizeof(params),
+					    .bytes = PAGES * P,
+					    .flags = VMS_OBJECT_RESIZABLE };
 
 	with_fd(s);
 	assert_ok(vms_pager_file(s->fd, &s->pager));
@@ -401,15 +403,15 @@ static void synced(struct state *s)
 
 static void files(void **state)
 {
-	sweep_of((struct state){.make = with_file,
-				.call = read_file,
-				.after = nothing,
-				.before = file_read_or_not},
+	sweep_of((struct state){ .make = with_file,
+				 .call = read_file,
+				 .after = nothing,
+				 .before = file_read_or_not },
 		 EIO);
-	sweep_of((struct state){.make = with_dirt,
-				.call = sync_file,
-				.after = synced,
-				.before = synced_in_part},
+	sweep_of((struct state){ .make = with_dirt,
+				 .call = sync_file,
+				 .after = synced,
+				 .before = synced_in_part },
 		 ENOSPC);
 }
 

@@ -19,7 +19,7 @@
 #include "object/content.h"
 #include "pager_script.h"
 
-static unsigned times = 150;
+static unsigned times = 60;
 static struct vms_arena *arena;
 
 static int begin(void **state)
@@ -30,7 +30,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	struct vms_arena_info info = {.size = sizeof(info)};
+	struct vms_arena_info info = { .size = sizeof(info) };
 
 	vms_arena_info(arena, &info);
 	assert_int_equal(info.granted, 0);
@@ -45,6 +45,7 @@ struct call {
 	struct vms_object *obj;
 	uint64_t first, n;
 	unsigned seed;
+	atomic_bool ready;
 	int result;
 	pthread_t thread;
 };
@@ -103,7 +104,7 @@ static void supply_against_detach(void **state)
 		obj = paged(arena, &s, i, 0, 4);
 		touch_start(&t, obj, false, 0, 4, 0);
 		expect(&s, NOTE_READ, 0, 4);
-		c = (struct call){.fn = do_supply, .script = &s, .obj = obj, .n = 4};
+		c = (struct call){ .fn = do_supply, .script = &s, .obj = obj, .n = 4 };
 		call_start(&c);
 		assert_ok(vms_pager_detach(s.pager, obj));
 		supplied = call_end(&c);
@@ -134,7 +135,7 @@ static void resize_against_a_write(void **state)
 		supply(&s, obj, 1, 0, 17);
 		touch_start(&t, obj, true, 0, 17, 2);
 		expect(&s, NOTE_DIRTY, 0, 17);
-		c = (struct call){.fn = do_dirtied, .script = &s, .obj = obj, .n = 17};
+		c = (struct call){ .fn = do_dirtied, .script = &s, .obj = obj, .n = 17 };
 		if (i % 2)
 			call_start(&c);
 		assert_ok(vms_object_resize(obj, i % 17 * P));
@@ -212,10 +213,10 @@ static void cancel_against_supply(void **state)
 
 		script_begin(&s);
 		obj = paged(arena, &s, i, 0, 8);
-		q = (struct quitter){.obj = obj, .timeout = i % 7 * 20000};
+		q = (struct quitter){ .obj = obj, .timeout = i % 7 * 20000 };
 		assert_int_equal(pthread_create(&q.thread, NULL, quitter, &q), 0);
 		touch_start(&t, obj, false, 2, 4, 0);
-		c = (struct call){.fn = do_supply, .script = &s, .obj = obj, .n = 8};
+		c = (struct call){ .fn = do_supply, .script = &s, .obj = obj, .n = 8 };
 		call_start(&c);
 		assert_ok(call_end(&c));
 		pthread_join(q.thread, NULL);
@@ -235,14 +236,14 @@ static void overlapping_waiters(void **state)
 		struct script s;
 		struct vms_object *obj;
 		struct toucher a, b;
-		unsigned asked[12] = {0};
+		unsigned asked[12] = { 0 };
 
 		script_begin(&s);
 		obj = paged(arena, &s, i, 0, 12);
 		touch_start(&a, obj, false, 0, 8, 0);
 		touch_start(&b, obj, false, 4, 8, 0);
 		for (unsigned got = 0; got < 12;) {
-			struct note note = {0};
+			struct note note = { 0 };
 
 			pthread_mutex_lock(&s.mutex);
 			while (s.n == 0)
@@ -296,7 +297,8 @@ static void two_suppliers(void **state)
 		obj = paged(arena, &s, i, 0, 8);
 		for (unsigned k = 0; k < 2; k++) {
 			c[k] = (struct call){
-				.fn = do_supply, .script = &s, .obj = obj, .n = 8, .seed = k + 1};
+				.fn = do_supply, .script = &s, .obj = obj, .n = 8, .seed = k + 1
+			};
 			call_start(&c[k]);
 		}
 		assert_ok(call_end(&c[i % 2]));
@@ -313,13 +315,23 @@ static void two_suppliers(void **state)
 
 /* ---- Writers that are half way ---- */
 
-#define LONG 64 /* pages: written outside the lock */
+#define LONG 128 /* pages: written outside the lock, for long enough to come in between */
+
+/* Let the call begin, and go on for a while that is different each time. */
+static void amid(struct call *c, unsigned i)
+{
+	while (!atomic_load(&c->ready))
+		;
+	for (volatile unsigned spin = 0; spin < i % 64 * 512; spin++)
+		;
+}
 
 static void do_write_long(struct call *c)
 {
 	unsigned char *buf = malloc(LONG * P);
 
 	fill_words(buf, LONG, 2);
+	atomic_store(&c->ready, true);
 	c->result = vms_object_write(c->obj, 0, buf, LONG * P, NULL);
 	free(buf);
 }
@@ -327,7 +339,7 @@ static void do_write_long(struct call *c)
 /* A write to the auxiliary object is in what was supplied, all of it, or nothing of it. */
 static void supply_against_a_write(void **state)
 {
-	unsigned char *buf = malloc(LONG * P);
+	unsigned char *buf = malloc(LONG * P), *again = malloc(LONG * P);
 
 	for (unsigned i = 0; i < 4 * times; i++) {
 		struct vms_object *obj, *aux = anon(arena, LONG);
@@ -338,13 +350,14 @@ static void supply_against_a_write(void **state)
 		obj = paged(arena, &s, i, 0, LONG);
 		fill_words(buf, LONG, 1);
 		assert_ok(vms_object_write(aux, 0, buf, LONG * P, NULL));
-		c = (struct call){.fn = do_write_long, .obj = aux};
+		c = (struct call){ .fn = do_write_long, .obj = aux };
 		call_start(&c);
-		for (volatile unsigned spin = 0; spin < i % 64 * 256; spin++)
-			;
+		amid(&c, i);
 		assert_ok(vms_pager_supply(s.pager, obj, 0, LONG * P, aux, 0));
-		assert_ok(call_end(&c));
 		assert_ok(vms_object_read(obj, 0, buf, LONG * P, NULL));
+		assert_ok(call_end(&c));
+		assert_ok(vms_object_read(obj, 0, again, LONG * P, NULL));
+		assert_memory_equal(buf, again, LONG * P); /* the writer has let go */
 		for (uint64_t at = 0; at < LONG * P; at += P / 2)
 			assert_int_equal(word_at(buf, at), word_at(buf, 0));
 		vms_object_unref(aux);
@@ -353,6 +366,7 @@ static void supply_against_a_write(void **state)
 		script_end(&s);
 	}
 	free(buf);
+	free(again);
 }
 
 struct peek {
@@ -380,7 +394,7 @@ static void *peek(void *arg)
 static void moved_under_a_reader(void **state)
 {
 	unsigned char *one = malloc(LONG * P), *two = malloc(LONG * P);
-	struct peek p = {.obj = anon(arena, LONG)};
+	struct peek p = { .obj = anon(arena, LONG) };
 	struct script s;
 
 	fill_words(one, LONG, 1);
@@ -420,10 +434,9 @@ static void writeback_against_a_write(void **state)
 		fill_words(is, LONG, 1);
 		assert_ok(vms_pager_supply_bytes(s.pager, obj, 0, is, LONG * P));
 		assert_ok(vms_object_write(obj, 0, is, LONG * P, NULL));
-		c = (struct call){.fn = do_write_long, .obj = obj};
+		c = (struct call){ .fn = do_write_long, .obj = obj };
 		call_start(&c);
-		for (volatile unsigned spin = 0; spin < i % 64 * 256; spin++)
-			;
+		amid(&c, i);
 		assert_ok(vms_pager_writeback_begin(s.pager, obj, 0, LONG * P, 0));
 		assert_ok(vms_object_read(obj, 0, taken, LONG * P, NULL));
 		assert_ok(vms_pager_writeback_end(s.pager, obj, 0, LONG * P, 0));
@@ -442,26 +455,64 @@ static void writeback_against_a_write(void **state)
 	free(is);
 }
 
+/* A sync either has the write or leaves it for the next one. */
+static void sync_against_a_write(void **state)
+{
+	struct vms_object_params params = { .size = sizeof(params), .bytes = LONG * P };
+	unsigned char *buf = malloc(LONG * P);
+	struct vms_pager *pager;
+	struct vms_object *obj;
+	struct call c;
+	int fd = memfd_create("races", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_ok(vms_pager_file(fd, &pager));
+	assert_ok(vms_object_create_paged(arena, pager, 0, &params, &obj));
+	for (unsigned i = 0; i < 4 * times; i++) {
+		fill_words(buf, LONG, 1);
+		assert_ok(vms_object_write(obj, 0, buf, LONG * P, NULL));
+		c = (struct call){ .fn = do_write_long, .obj = obj };
+		call_start(&c);
+		amid(&c, i);
+		assert_ok(vms_pager_file_sync(obj));
+		assert_ok(call_end(&c));
+		assert_ok(vms_pager_file_sync(obj));
+		assert_int_equal(pread(fd, buf, LONG * P, 0), LONG * P);
+		for (uint64_t at = 0; at < LONG * P; at += 64)
+			assert_int_equal(word_at(buf, at), 2);
+	}
+	vms_object_unref(obj);
+	vms_pager_close(pager);
+	close(fd);
+	free(buf);
+}
+
 /* ---- Ends ---- */
+
+static atomic_bool go;
 
 static void do_unref(struct call *c)
 {
+	while (!atomic_load(&go))
+		;
 	vms_object_unref(c->obj);
 }
 
 static void close_against_the_end(void **state)
 {
-	enum { N = 8 };
+	enum { N = 3 };
 
 	for (unsigned i = 0; i < 2 * times; i++) {
 		struct script s;
 		struct call c[N];
 
 		script_begin(&s);
+		atomic_store(&go, false);
 		for (unsigned k = 0; k < N; k++)
-			c[k] = (struct call){.fn = do_unref, .obj = paged(arena, &s, k, 0, 4)};
+			c[k] = (struct call){ .fn = do_unref, .obj = paged(arena, &s, k, 0, 4) };
 		for (unsigned k = 0; k < N; k++)
 			call_start(&c[k]);
+		atomic_store(&go, true);
 		vms_pager_close(s.pager);
 		s.pager = NULL;
 		for (unsigned k = 0; k < N; k++)
@@ -496,7 +547,8 @@ static unsigned chance(unsigned *seed, unsigned n)
 /* Cut a request in three, and bring the middle first. */
 static void serve_read(struct fair *f, const struct note *note, unsigned *seed)
 {
-	uint64_t a = chance(seed, (unsigned)note->len + 1), b = chance(seed, (unsigned)note->len + 1);
+	uint64_t a = chance(seed, (unsigned)note->len + 1),
+		 b = chance(seed, (unsigned)note->len + 1);
 	uint64_t lo = a < b ? a : b, hi = a < b ? b : a;
 	struct vms_object *obj = f->obj;
 
@@ -534,7 +586,7 @@ static void *server(void *arg)
 	unsigned seed = 7;
 
 	for (;;) {
-		struct note note = {0};
+		struct note note = { 0 };
 
 		pthread_mutex_lock(&s->mutex);
 		while (s->n == 0 && !atomic_load(&f->closed))
@@ -634,10 +686,10 @@ static void *cleaner(void *arg)
 
 static void fair_of(uint32_t flags)
 {
-	struct vms_object_params params = {.size = sizeof(params), .bytes = PAGES * P};
+	struct vms_object_params params = { .size = sizeof(params), .bytes = PAGES * P };
 	struct visitor v[3];
 	pthread_t pager, clean;
-	struct fair f = {0};
+	struct fair f = { 0 };
 
 	script_begin(&f.script);
 	f.arena = arena;
@@ -646,11 +698,11 @@ static void fair_of(uint32_t flags)
 	assert_int_equal(pthread_create(&pager, NULL, server, &f), 0);
 	assert_int_equal(pthread_create(&clean, NULL, cleaner, &f), 0);
 	for (unsigned i = 0; i < 3; i++) {
-		v[i] = (struct visitor){.fair = &f, .seed = i + 1};
+		v[i] = (struct visitor){ .fair = &f, .seed = i + 1 };
 		assert_int_equal(pthread_create(&v[i].thread, NULL, visitor, &v[i]), 0);
 	}
 	while (atomic_load(&f.reads) < 5 * times || atomic_load(&f.writes) < times)
-		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 	atomic_store(&f.done, true);
 	for (unsigned i = 0; i < 3; i++)
 		pthread_join(v[i].thread, NULL);
@@ -684,7 +736,8 @@ static void everything_trapped(void **state)
  * Each writer has pages of its own and counts them up; readers see no page go back; a small arena
  * evicts all the time, and two threads sync. In the end the file has each page's last count.
  */
-#define FILE_PAGES 64
+#define FILE_PAGES 128
+#define GROUP	   16 /* pages that are written at once */
 struct files {
 	struct vms_object *obj;
 	struct vms_arena *arena;
@@ -703,22 +756,24 @@ static void *file_writer(void *arg)
 {
 	struct user *u = arg;
 	struct files *f = u->files;
-	unsigned char *words = malloc(4 * P);
+	unsigned char *words = malloc(GROUP * P);
 
 	for (unsigned i = 1; i <= 4 * times; i++) {
-		uint64_t page = 4 * (u->index + 2 * chance(&u->seed, FILE_PAGES / 8));
+		uint64_t page = GROUP * (u->index + 2 * chance(&u->seed, FILE_PAGES / GROUP / 2));
 
-		fill_words(words, 4, i);
+		fill_words(words, GROUP, i);
 		/* Whole pages, or not: the rest of a page must come from the file. */
 		if (chance(&u->seed, 2)) {
-			assert_ok(vms_object_write(f->obj, page * P, words, 4 * P, NULL));
+			assert_ok(vms_object_write(f->obj, page * P, words, GROUP * P, NULL));
 		} else {
 			assert_ok(vms_object_write(f->obj, page * P, words, P + 4, NULL));
-			assert_ok(vms_object_write(f->obj, page * P + P + 4, words, 3 * P - 4,
-						   NULL));
+			assert_ok(vms_object_write(f->obj, page * P + P + 4, words,
+						   (GROUP - 1) * P - 4, NULL));
 		}
-		for (unsigned k = 0; k < 4; k++)
+		for (unsigned k = 0; k < GROUP; k++)
 			atomic_store(&f->last[page + k], i);
+		if (i % 4 == 0)
+			nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
 	}
 	free(words);
 	return NULL;
@@ -765,18 +820,18 @@ static int64_t slow_pwrite(const struct world *w, int fd, const void *buf, uint6
 	static atomic_uint turn;
 
 	if (atomic_fetch_add(&turn, 1) % 3 == 0)
-		nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
 	return world_host.pwrite(&world_host, fd, buf, len, off);
 }
 
 static void file_pager(void **state)
 {
 	static struct world slow;
-	static void *(*const job[])(void *) = {file_writer, file_writer, file_reader,
-					       file_reader, file_syncer, file_syncer};
+	static void *(*const job[])(void *) = { file_writer, file_writer, file_reader,
+						file_reader, file_syncer, file_syncer };
 	enum { JOBS = sizeof(job) / sizeof(*job) };
-	struct vms_object_params params = {.size = sizeof(params), .bytes = FILE_PAGES * P};
-	struct files f = {.arena = arena_of(FILE_PAGES + 8)};
+	struct vms_object_params params = { .size = sizeof(params), .bytes = FILE_PAGES * P };
+	struct files f = { .arena = arena_of(FILE_PAGES + 8) };
 	struct vms_pager *pager;
 	struct user u[JOBS];
 	uint32_t word;
@@ -791,7 +846,7 @@ static void file_pager(void **state)
 	world_default = &world_host;
 	assert_ok(vms_object_create_paged(f.arena, pager, 0, &params, &f.obj));
 	for (unsigned i = 0; i < JOBS; i++) {
-		u[i] = (struct user){.files = &f, .index = i & 1, .seed = i};
+		u[i] = (struct user){ .files = &f, .index = i & 1, .seed = i };
 		assert_int_equal(pthread_create(&u[i].thread, NULL, job[i], &u[i]), 0);
 	}
 	for (unsigned i = 0; i < JOBS; i++) {
@@ -817,13 +872,13 @@ static void file_pager(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(supply_against_detach), TEST(resize_against_a_write),
-		TEST(close_against_a_read),  TEST(cancel_against_supply),
-		TEST(overlapping_waiters),   TEST(two_suppliers),
-		TEST(supply_against_a_write), TEST(moved_under_a_reader),
-		TEST(writeback_against_a_write), TEST(close_against_the_end),
-		TEST(everything),
-		TEST(everything_trapped),    TEST(file_pager),
+		TEST(supply_against_detach),	 TEST(resize_against_a_write),
+		TEST(close_against_a_read),	 TEST(cancel_against_supply),
+		TEST(overlapping_waiters),	 TEST(two_suppliers),
+		TEST(supply_against_a_write),	 TEST(moved_under_a_reader),
+		TEST(writeback_against_a_write), TEST(sync_against_a_write),
+		TEST(close_against_the_end),	 TEST(everything),
+		TEST(everything_trapped),	 TEST(file_pager),
 	};
 
 	if (argc > 1)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/epoch.h"
 #include "object/content.h"
 #include "pager_script.h"
 #include "world.h"
@@ -27,7 +28,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	struct vms_arena_info info = {.size = sizeof(info)};
+	struct vms_arena_info info = { .size = sizeof(info) };
 
 	vms_arena_info(arena, &info);
 	assert_int_equal(info.granted, 0);
@@ -186,7 +187,7 @@ static void handed_on(void **state)
 
 static void failure_is_not_sticky(void **state)
 {
-	static const int codes[] = {-EIO, -EBADMSG, -EBUSY, -ENOSPC, -EOVERFLOW};
+	static const int codes[] = { -EIO, -EBADMSG, -EBUSY, -ENOSPC, -EOVERFLOW };
 	struct vms_object *obj = paged(arena, &script, 1, 0, 4);
 	struct vms_wait wait;
 
@@ -242,7 +243,7 @@ static void fail_in_the_middle(void **state)
 
 static uint64_t granted(void)
 {
-	struct vms_arena_info info = {.size = sizeof(info)};
+	struct vms_arena_info info = { .size = sizeof(info) };
 
 	vms_arena_info(arena, &info);
 	return info.granted / P;
@@ -353,7 +354,7 @@ static void answers_from_the_request(void **state)
 static void named_after_its_handles(void **state)
 {
 	struct vms_object *obj = paged(arena, &script, 5, 0, 8), *child;
-	struct vms_object_params params = {.size = sizeof(params), .bytes = 8 * P};
+	struct vms_object_params params = { .size = sizeof(params), .bytes = 8 * P };
 	struct vms_wait wait;
 	unsigned char b[P];
 
@@ -376,7 +377,7 @@ static void named_after_its_handles(void **state)
 #define RANGES 8
 static void dirty_is(struct vms_object *obj, unsigned n, ...)
 {
-	struct vms_object_info info = {.size = sizeof(info)};
+	struct vms_object_info info = { .size = sizeof(info) };
 	struct vms_dirty_range r[RANGES];
 	size_t got = RANGES;
 	va_list ap;
@@ -518,11 +519,9 @@ static void taken_back(void **state)
 static void zero_pages(void **state)
 {
 	struct vms_object *obj = paged(arena, &script, 1, VMS_OBJECT_TRAP_DIRTY, 300);
-	struct vms_object *aux = anon(arena, 300), *used = anon(arena, 300);
+	struct vms_object *aux = anon(arena, 300);
 	struct vms_wait wait;
 
-	put(used, 1, 0, 300); /* frames that were something else before */
-	vms_object_unref(used);
 	assert_ok(vms_pager_supply(script.pager, obj, 0, 300 * P, aux, 0));
 	dirty_is(obj, 0);
 	assert_int_equal(granted(), 0);
@@ -538,6 +537,29 @@ static void zero_pages(void **state)
 	assert_ok(wb_begin(obj, 0, 300, VMS_WRITEBACK_ZERO)); /* of these none is zero */
 	assert_ok(wb_end(obj, 0, 300, VMS_WRITEBACK_ZERO));
 	dirty_is(obj, 1, 4, 2, 0);
+	assert_sound(obj);
+	vms_object_unref(aux);
+	vms_object_unref(obj);
+	expect_complete(&script, 1);
+}
+
+/* A zero page gets zeros, also in a frame that was something else before. */
+static void zeros_in_used_frames(void **state)
+{
+	struct vms_object *obj = paged(arena, &script, 1, VMS_OBJECT_TRAP_DIRTY, 200);
+	struct vms_object *aux = anon(arena, 200);
+
+	supply(&script, obj, 1, 0, 100);
+	assert_ok(vms_pager_dirtied(script.pager, obj, 0, 100 * P));
+	assert_ok(vms_object_op(obj, VMS_OBJECT_ZERO, 0, 100 * P, NULL));
+	assert_ok(wb_begin(obj, 0, 100, VMS_WRITEBACK_ZERO));
+	assert_ok(wb_end(obj, 0, 100, VMS_WRITEBACK_ZERO));
+	epoch_synchronize();
+	assert_int_equal(granted(), 0);
+	assert_ok(vms_pager_supply(script.pager, obj, 100 * P, 100 * P, aux, 0));
+	assert_ok(vms_pager_dirtied(script.pager, obj, 0, 200 * P));
+	for (uint64_t i = 0; i < 200; i++)
+		assert_zero_page(obj, i);
 	assert_sound(obj);
 	vms_object_unref(aux);
 	vms_object_unref(obj);
@@ -643,7 +665,7 @@ static void shrink_wakes(void **state)
 static void detach(void **state)
 {
 	struct vms_object *obj = paged(arena, &script, 3, VMS_OBJECT_TRAP_DIRTY, 16), *child;
-	struct vms_object_params params = {.size = sizeof(params), .bytes = 16 * P};
+	struct vms_object_params params = { .size = sizeof(params), .bytes = 16 * P };
 	struct vms_wait r, w;
 	unsigned char b[P];
 
@@ -864,6 +886,7 @@ int main(void)
 		TEST(trapped_dirty),
 		TEST(taken_back),
 		TEST(zero_pages),
+		TEST(zeros_in_used_frames),
 		TEST(growth),
 		TEST(query_goes_on),
 		TEST(shrink_wakes),

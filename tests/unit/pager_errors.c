@@ -41,7 +41,7 @@ static struct vms_object *cast[CAST];
 
 static struct vms_object *child_of(struct vms_object *parent, enum vms_child_kind kind)
 {
-	struct vms_object_params params = {.size = sizeof(params), .bytes = 8 * P};
+	struct vms_object_params params = { .size = sizeof(params), .bytes = 8 * P };
 	struct vms_object *child;
 
 	assert_ok(vms_object_child(parent, kind, 0, &params, &child));
@@ -50,7 +50,9 @@ static struct vms_object *child_of(struct vms_object *parent, enum vms_child_kin
 
 static struct vms_object *anon_with(struct vms_arena *a, uint32_t flags)
 {
-	struct vms_object_params params = {.size = sizeof(params), .bytes = 8 * P, .flags = flags};
+	struct vms_object_params params = { .size = sizeof(params),
+					    .bytes = 8 * P,
+					    .flags = flags };
 	struct vms_object *obj;
 	unsigned char buf[4 * P];
 
@@ -134,13 +136,13 @@ struct facts {
 
 static void look(struct facts *f)
 {
-	struct vms_arena_info a = {.size = sizeof(a)};
+	struct vms_arena_info a = { .size = sizeof(a) };
 
 	memset(f, 0, sizeof(*f));
 	assert_ok(vms_arena_info(arena, &a));
 	f->granted = a.granted;
 	for (unsigned i = 0; i < CAST; i++) {
-		struct vms_object_info info = {.size = sizeof(info)};
+		struct vms_object_info info = { .size = sizeof(info) };
 		size_t n = 8;
 
 		assert_ok(content_check(cast[i], NULL));
@@ -149,8 +151,7 @@ static void look(struct facts *f)
 		f->infos[i][1] = info.owned;
 		f->infos[i][2] = info.modified;
 		vms_object_read(cast[i], 0, &f->first[i], 1, NULL);
-		if (!vms_pager_query_dirty(script.pager, cast[i], 0, 8 * P, f->ranges[i], &n,
-					   NULL))
+		if (!vms_pager_query_dirty(script.pager, cast[i], 0, 8 * P, f->ranges[i], &n, NULL))
 			f->dirty[i] = n;
 	}
 	expect_nothing(&script);
@@ -181,29 +182,29 @@ static void supply_errors(void **state)
 		uint64_t src_off;
 		int want;
 	} t[] = {
-		{PLAIN, 1, 9 * P, PLAIN, 0, -EINVAL}, /* misaligned, before all else */
-		{PLAIN, 0, 9 * P + 1, PLAIN, 0, -EINVAL},
-		{PLAIN, 0, 9 * P, PLAIN, 8, -EINVAL},
-		{FOREIGN, 0, 9 * P, ANON, 0, -EINVAL},
-		{OVERLAY, 0, P, ANON, 0, -EINVAL},
-		{ANON, 0, P, ANON, 0, -EINVAL},
-		{PLAIN, 0, 9 * P, ABROAD, 0, -ERANGE},
-		{PLAIN, 8 * P, P, ABROAD, 0, -ERANGE},
-		{PLAIN, 0, -P, ABROAD, 0, -ERANGE},
-		{PLAIN, 4 * P, P, ABROAD, 8 * P, -ERANGE},
-		{PLAIN, 4 * P, P, ABROAD, -P, -ERANGE},
-		{PLAIN, 4 * P, P, PLAIN, 0, -ENOTSUP},
-		{PLAIN, 4 * P, P, FOREIGN, 0, -ENOTSUP},
-		{PLAIN, 4 * P, P, CACHE, 0, -ENOTSUP},
-		{DETACHED, 4 * P, P, ABROAD, 0, -ENOTSUP},
-		{PLAIN, 4 * P, P, SEALED, 0, -EACCES},
-		{PLAIN, 4 * P, P, CHILD, 0, -EBUSY},
-		{PLAIN, 4 * P, P, OVERLAY, 0, -EBUSY},
-		{PLAIN, 4 * P, P, PARENT, 0, -EBUSY},
-		{PLAIN, 4 * P, P, SLICE, 0, -EBUSY},
-		{PLAIN, 4 * P, P, SLICED, 0, -EBUSY},
-		{PLAIN, 4 * P, P, PINNED, 0, -EBUSY},
-		{DETACHED, 4 * P, P, ANON, 0, -EBUSY},
+		{ PLAIN, 1, 9 * P, PLAIN, 0, -EINVAL }, /* misaligned, before all else */
+		{ PLAIN, 0, 9 * P + 1, PLAIN, 0, -EINVAL },
+		{ PLAIN, 0, 9 * P, PLAIN, 8, -EINVAL },
+		{ FOREIGN, 0, 9 * P, ANON, 0, -EINVAL },
+		{ OVERLAY, 0, P, ANON, 0, -EINVAL },
+		{ ANON, 0, P, ANON, 0, -EINVAL },
+		{ PLAIN, 0, 9 * P, ABROAD, 0, -ERANGE },
+		{ PLAIN, 8 * P, P, ABROAD, 0, -ERANGE },
+		{ PLAIN, 0, -P, ABROAD, 0, -ERANGE },
+		{ PLAIN, 4 * P, P, ABROAD, 8 * P, -ERANGE },
+		{ PLAIN, 4 * P, P, ABROAD, -P, -ERANGE },
+		{ PLAIN, 4 * P, P, PLAIN, 0, -ENOTSUP },
+		{ PLAIN, 4 * P, P, FOREIGN, 0, -ENOTSUP },
+		{ PLAIN, 4 * P, P, CACHE, 0, -ENOTSUP },
+		{ DETACHED, 4 * P, P, ABROAD, 0, -ENOTSUP },
+		{ PLAIN, 4 * P, P, SEALED, 0, -EACCES },
+		{ PLAIN, 4 * P, P, CHILD, 0, -EBUSY },
+		{ PLAIN, 4 * P, P, OVERLAY, 0, -EBUSY },
+		{ PLAIN, 4 * P, P, PARENT, 0, -EBUSY },
+		{ PLAIN, 4 * P, P, SLICE, 0, -EBUSY },
+		{ PLAIN, 4 * P, P, SLICED, 0, -EBUSY },
+		{ PLAIN, 4 * P, P, PINNED, 0, -EBUSY },
+		{ DETACHED, 4 * P, P, ANON, 0, -EBUSY },
 	};
 
 	look(&before);
@@ -269,39 +270,39 @@ static int wb_end(struct vms_object *obj, uint64_t off, uint64_t len, int64_t ar
 static void range_errors(void **state)
 {
 	static const struct row bytes[] = {
-		{PLAIN, 1, 9 * P, 0, -EINVAL},	   {PLAIN, 0, 9 * P - 1, 0, -EINVAL},
-		{FOREIGN, 0, 9 * P, 0, -EINVAL},   {OVERLAY, 0, P, 0, -EINVAL},
-		{ANON, 0, P, 0, -EINVAL},	   {PLAIN, 0, 9 * P, 0, -ERANGE},
-		{DETACHED, P, 8 * P, 0, -ERANGE},  {PLAIN, -P, P, 0, -ERANGE},
-		{DETACHED, 4 * P, P, 0, -EBUSY},   {PLAIN, 0, 4 * P, 0, 0},
-		{PLAIN, 8 * P, 0, 0, 0},
+		{ PLAIN, 1, 9 * P, 0, -EINVAL },    { PLAIN, 0, 9 * P - 1, 0, -EINVAL },
+		{ FOREIGN, 0, 9 * P, 0, -EINVAL },  { OVERLAY, 0, P, 0, -EINVAL },
+		{ ANON, 0, P, 0, -EINVAL },	    { PLAIN, 0, 9 * P, 0, -ERANGE },
+		{ DETACHED, P, 8 * P, 0, -ERANGE }, { PLAIN, -P, P, 0, -ERANGE },
+		{ DETACHED, 4 * P, P, 0, -EBUSY },  { PLAIN, 0, 4 * P, 0, 0 },
+		{ PLAIN, 8 * P, 0, 0, 0 },
 	};
 	static const struct row fail[] = {
-		{PLAIN, 1, 9 * P, -EIO, -EINVAL},     {FOREIGN, 0, 9 * P, -EIO, -EINVAL},
-		{OVERLAY, 0, P, -EIO, -EINVAL},	      {PLAIN, 0, 9 * P, -ENOMEM, -EINVAL},
-		{PLAIN, 0, 9 * P, 0, -EINVAL},	      {PLAIN, 0, 9 * P, EIO, -EINVAL},
-		{PLAIN, 0, 9 * P, -EIO, -ERANGE},     {PLAIN, 9 * P, 0, -EIO, -ERANGE},
-		{PLAIN, 0, 8 * P, -EOVERFLOW, 0},     {DETACHED, 0, 8 * P, -EIO, 0},
+		{ PLAIN, 1, 9 * P, -EIO, -EINVAL }, { FOREIGN, 0, 9 * P, -EIO, -EINVAL },
+		{ OVERLAY, 0, P, -EIO, -EINVAL },   { PLAIN, 0, 9 * P, -ENOMEM, -EINVAL },
+		{ PLAIN, 0, 9 * P, 0, -EINVAL },    { PLAIN, 0, 9 * P, EIO, -EINVAL },
+		{ PLAIN, 0, 9 * P, -EIO, -ERANGE }, { PLAIN, 9 * P, 0, -EIO, -ERANGE },
+		{ PLAIN, 0, 8 * P, -EOVERFLOW, 0 }, { DETACHED, 0, 8 * P, -EIO, 0 },
 	};
 	static const struct row dirty[] = {
-		{TRAPPED, 1, 9 * P, 0, -EINVAL},    {FOREIGN, 0, 9 * P, 0, -EINVAL},
-		{OVERLAY, 0, P, 0, -EINVAL},	    {TRAPPED, 0, 9 * P, 0, -ERANGE},
-		{PLAIN, 0, 9 * P, 0, -ERANGE},	    {TRAPPED, 0, 5 * P, 0, -ENOENT},
-		{PLAIN, 3 * P, 2 * P, 0, -ENOENT},  {DETACHED, P, P, 0, -ENOENT},
-		{PLAIN, 0, P, 0, -ENOTSUP},	    {TRAPPED, 8 * P, 0, 0, 0},
+		{ TRAPPED, 1, 9 * P, 0, -EINVAL },   { FOREIGN, 0, 9 * P, 0, -EINVAL },
+		{ OVERLAY, 0, P, 0, -EINVAL },	     { TRAPPED, 0, 9 * P, 0, -ERANGE },
+		{ PLAIN, 0, 9 * P, 0, -ERANGE },     { TRAPPED, 0, 5 * P, 0, -ENOENT },
+		{ PLAIN, 3 * P, 2 * P, 0, -ENOENT }, { DETACHED, P, P, 0, -ENOENT },
+		{ PLAIN, 0, P, 0, -ENOTSUP },	     { TRAPPED, 8 * P, 0, 0, 0 },
 	};
 	static const struct row ask[] = {
-		{FOREIGN, 0, 9 * P, 0, -EINVAL},   {OVERLAY, 0, P, 0, -EINVAL},
-		{ANON, 0, P, 0, -EINVAL},	   {PLAIN, 0, 9 * P, 1, -EINVAL},
-		{PLAIN, 0, 9 * P, 2, -EINVAL},	   {PLAIN, 1, 8 * P, 0, -ERANGE},
-		{PLAIN, 1, -P, 0, -ERANGE},	   {PLAIN, 1, 2, 0, 0},
-		{DETACHED, 0, 8 * P, 0, 0},
+		{ FOREIGN, 0, 9 * P, 0, -EINVAL }, { OVERLAY, 0, P, 0, -EINVAL },
+		{ ANON, 0, P, 0, -EINVAL },	   { PLAIN, 0, 9 * P, 1, -EINVAL },
+		{ PLAIN, 0, 9 * P, 2, -EINVAL },   { PLAIN, 1, 8 * P, 0, -ERANGE },
+		{ PLAIN, 1, -P, 0, -ERANGE },	   { PLAIN, 1, 2, 0, 0 },
+		{ DETACHED, 0, 8 * P, 0, 0 },
 	};
 	static const struct row step[] = {
-		{PLAIN, 1, 9 * P, 0, -EINVAL},	   {PLAIN, 0, 9 * P, 2, -EINVAL},
-		{FOREIGN, 0, 9 * P, 0, -EINVAL},   {OVERLAY, 0, P, 0, -EINVAL},
-		{PLAIN, 0, 9 * P, 0, -ERANGE},	   {PLAIN, 9 * P, 0, 1, -ERANGE},
-		{PLAIN, 0, 8 * P, 1, 0},	   {TRAPPED, 0, 8 * P, 0, 0},
+		{ PLAIN, 1, 9 * P, 0, -EINVAL },   { PLAIN, 0, 9 * P, 2, -EINVAL },
+		{ FOREIGN, 0, 9 * P, 0, -EINVAL }, { OVERLAY, 0, P, 0, -EINVAL },
+		{ PLAIN, 0, 9 * P, 0, -ERANGE },   { PLAIN, 9 * P, 0, 1, -ERANGE },
+		{ PLAIN, 0, 8 * P, 1, 0 },	   { TRAPPED, 0, 8 * P, 0, 0 },
 	};
 
 	run(bytes, ROWS(bytes), supply_bytes);
@@ -325,15 +326,15 @@ static void object_errors(void **state)
 	unchanged(7, vms_pager_file_sync(cast[ANON]), -EINVAL);
 }
 
-static void nop_request(void *arg, struct vms_object *obj, uint64_t key,
-			enum vms_request_kind kind, uint64_t off, uint64_t len)
+static void nop_request(void *arg, struct vms_object *obj, uint64_t key, enum vms_request_kind kind,
+			uint64_t off, uint64_t len)
 {
 }
 
 static void creation_errors(void **state)
 {
-	struct vms_pager_ops ops = {.size = sizeof(ops), .request = nop_request};
-	struct vms_object_params params = {.size = sizeof(params), .bytes = 8 * P};
+	struct vms_pager_ops ops = { .size = sizeof(ops), .request = nop_request };
+	struct vms_object_params params = { .size = sizeof(params), .bytes = 8 * P };
 	struct vms_pager *pager = NULL;
 	struct vms_object *obj = NULL;
 	int pipes[2];

@@ -40,7 +40,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	struct vms_arena_info info = {.size = sizeof(info)};
+	struct vms_arena_info info = { .size = sizeof(info) };
 
 	vms_pager_close(pager);
 	vms_arena_info(arena, &info);
@@ -55,8 +55,9 @@ static int end(void **state)
 static struct vms_object *file_object(struct vms_arena *a, uint64_t key, uint32_t flags,
 				      uint64_t bytes)
 {
-	struct vms_object_params params = {
-		.size = sizeof(params), .flags = flags, .bytes = bytes};
+	struct vms_object_params params = { .size = sizeof(params),
+					    .flags = flags,
+					    .bytes = bytes };
 	struct vms_object *obj;
 
 	assert_ok(vms_object_create_paged(a, pager, key, &params, &obj));
@@ -100,7 +101,7 @@ static void write_both(struct vms_object *obj, uint64_t off, uint64_t len, unsig
 
 static unsigned dirty_pages(struct vms_object *obj)
 {
-	struct vms_object_info info = {.size = sizeof(info)};
+	struct vms_object_info info = { .size = sizeof(info) };
 	struct vms_dirty_range r[64];
 	unsigned pages = 0;
 	size_t n = 64;
@@ -116,7 +117,7 @@ static unsigned dirty_pages(struct vms_object *obj)
 
 static uint64_t granted(void)
 {
-	struct vms_arena_info info = {.size = sizeof(info)};
+	struct vms_arena_info info = { .size = sizeof(info) };
 
 	vms_arena_info(arena, &info);
 	return info.granted / P;
@@ -154,7 +155,7 @@ static void syncs(void **state)
 	file_is(model, BYTES);
 	assert_ok(vms_pager_file_sync(obj));
 	/* Dropped and read again. */
-	assert_ok(vms_arena_reclaim(arena, UINT64_MAX, &(uint64_t){0}));
+	assert_ok(vms_arena_reclaim(arena, UINT64_MAX, &(uint64_t){ 0 }));
 	assert_int_equal(granted(), 0);
 	reads_as(obj, model, BYTES);
 	vms_object_unref(obj);
@@ -208,7 +209,7 @@ static void keeps_past_the_stream(void **state)
 	assert_ok(vms_pager_file_sync(obj));
 	file_is(file, BYTES);
 	assert_true(dirty_pages(obj) >= 2);
-	assert_ok(vms_arena_reclaim(arena, UINT64_MAX, &(uint64_t){0}));
+	assert_ok(vms_arena_reclaim(arena, UINT64_MAX, &(uint64_t){ 0 }));
 	reads_as(obj, model, 52 * P);
 	vms_object_unref(obj);
 	free(file);
@@ -248,7 +249,7 @@ static void after_close(void **state)
 static void overlays_ask_too(void **state)
 {
 	struct vms_object *obj = file_object(arena, 0, 0, BYTES), *child, *again;
-	struct vms_object_params params = {.size = sizeof(params), .bytes = 20 * P};
+	struct vms_object_params params = { .size = sizeof(params), .bytes = 20 * P };
 
 	assert_ok(vms_object_child(obj, VMS_CHILD_SNAPSHOT_LAZY, 5 * P, &params, &child));
 	vms_object_unref(obj);
@@ -291,10 +292,10 @@ static void host_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(reads_the_file), TEST(syncs),
-		TEST(syncs_trapped),  TEST(grows),
+		TEST(reads_the_file),	     TEST(syncs),
+		TEST(syncs_trapped),	     TEST(grows),
 		TEST(keeps_past_the_stream), TEST(evicts_and_reads_again),
-		TEST(after_close),    TEST(overlays_ask_too),
+		TEST(after_close),	     TEST(overlays_ask_too),
 		TEST(host_errors),
 	};
 

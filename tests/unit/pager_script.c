@@ -16,7 +16,7 @@ static void tell(struct script *s, enum note_kind kind, uint64_t key, uint64_t o
 {
 	pthread_mutex_lock(&s->mutex);
 	if (s->n < SCRIPT_NOTES) /* one more than expected is enough to fail */
-		s->note[s->n++] = (struct note){kind, key, off / P, len / P};
+		s->note[s->n++] = (struct note){ kind, key, off / P, len / P };
 	pthread_cond_broadcast(&s->more);
 	pthread_mutex_unlock(&s->mutex);
 }
@@ -99,7 +99,7 @@ void script_end(struct script *s)
 static struct note next_note(struct script *s)
 {
 	struct timespec until;
-	struct note note = {0};
+	struct note note = { 0 };
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += PATIENCE;
@@ -143,8 +143,9 @@ void expect_nothing(struct script *s)
 
 struct vms_arena *arena_of(uint64_t limit)
 {
-	struct vms_arena_params params = {
-		.size = sizeof(params), .limit = limit * P, .reserve = UINT64_C(1) << 32};
+	struct vms_arena_params params = { .size = sizeof(params),
+					   .limit = limit * P,
+					   .reserve = UINT64_C(1) << 32 };
 	struct vms_arena *a;
 
 	assert_ok(vms_arena_create(&params, &a));
@@ -154,8 +155,9 @@ struct vms_arena *arena_of(uint64_t limit)
 struct vms_object *paged(struct vms_arena *a, struct script *s, uint64_t key, uint32_t flags,
 			 uint64_t npages)
 {
-	struct vms_object_params params = {
-		.size = sizeof(params), .flags = flags, .bytes = npages * P};
+	struct vms_object_params params = { .size = sizeof(params),
+					    .flags = flags,
+					    .bytes = npages * P };
 	struct vms_object *obj;
 
 	assert_ok(vms_object_create_paged(a, s->pager, key, &params, &obj));
@@ -164,7 +166,7 @@ struct vms_object *paged(struct vms_arena *a, struct script *s, uint64_t key, ui
 
 struct vms_object *anon(struct vms_arena *a, uint64_t npages)
 {
-	struct vms_object_params params = {.size = sizeof(params), .bytes = npages * P};
+	struct vms_object_params params = { .size = sizeof(params), .bytes = npages * P };
 	struct vms_object *obj;
 
 	assert_ok(vms_object_create(a, &params, &obj));
@@ -175,7 +177,7 @@ void fill_pages(unsigned char *buf, unsigned seed, uint64_t first, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++) {
 		memset(buf + i * P, (int)(seed + (first + i) % 199 + 1) & 0xff, P);
-		memcpy(buf + i * P, &(uint64_t){first + i}, sizeof(uint64_t));
+		memcpy(buf + i * P, &(uint64_t){ first + i }, sizeof(uint64_t));
 	}
 }
 
@@ -200,7 +202,7 @@ void assert_page(struct vms_object *obj, unsigned seed, uint64_t page)
 
 void assert_zero_page(struct vms_object *obj, uint64_t page)
 {
-	unsigned char want[P] = {0}, is[P];
+	unsigned char want[P] = { 0 }, is[P];
 
 	assert_ok(vms_object_read(obj, page * P, is, P, NULL));
 	assert_memory_equal(is, want, P);
@@ -243,8 +245,7 @@ static void *toucher(void *arg)
 void touch_start(struct toucher *t, struct vms_object *obj, bool write, uint64_t first, uint64_t n,
 		 unsigned seed)
 {
-	*t = (struct toucher){
-		.obj = obj, .write = write, .first = first, .n = n, .seed = seed};
+	*t = (struct toucher){ .obj = obj, .write = write, .first = first, .n = n, .seed = seed };
 	t->buf = malloc(n * P);
 	assert_non_null(t->buf);
 	if (write)

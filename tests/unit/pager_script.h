@@ -11,7 +11,7 @@
 
 #include "vmspace/pager.h"
 
-#define P	    ((uint64_t)4096)
+#define P	     ((uint64_t)4096)
 #define SCRIPT_NOTES 1024
 
 enum note_kind { NOTE_READ = 1, NOTE_DIRTY, NOTE_CANCEL_READ, NOTE_CANCEL_DIRTY, NOTE_COMPLETE };
