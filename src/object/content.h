@@ -77,8 +77,10 @@ struct content {
 	uint64_t bias;		/* [I] */
 	struct arena_nook nook; /* [F] where single frames come from */
 	/*
-	 * Readers without the lock copy first and then look whether this has moved: it moves,
-	 * before the slot does, whenever a frame leaves the tree by anything but the tree's end.
+	 * Readers without the lock take this, copy, and then look whether it has moved. It moves
+	 * after a frame left the tree or a shared node was left to others, and before the lock is
+	 * dropped: nobody can have written there before, as whoever has the frame now needs the
+	 * lock first. (Moving before the change would miss who came in between.)
 	 */
 	_Atomic(uint64_t) seq; /* [F/a] */
 
@@ -251,7 +253,8 @@ void content_install(struct content *c, uint64_t page, frame_t f, struct frame_b
 	REQUIRES(c->family->lock);
 /* The exclusive frame at page i, or FRAME_NONE. */
 frame_t content_own(const struct content *c, uint64_t page) REQUIRES(c->family->lock);
-/* Frames are about to leave c's tree: readers without the lock must look again. */
+/* Frames or shared nodes have left c's tree, under this hold of the lock: readers without the lock
+ * must look again. */
 void content_bump(struct content *c) REQUIRES(c->family->lock);
 /* Would a page without own frame show the root? */
 bool content_shows_below(const struct content *c, uint64_t page);

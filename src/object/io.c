@@ -576,8 +576,8 @@ static int still_own(struct writing *w, const struct aside *a, uint64_t n)
 	int err;
 
 	family_held(c);
-	content_bump(c);
 	err = pages_prepare(&c->pages, c->bias + w->first, w->n);
+	content_bump(c);
 	if (err)
 		return fail(err, "no memory to keep track of %" PRIu64 " pages", w->n);
 	look_init(&l, c);

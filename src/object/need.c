@@ -18,8 +18,8 @@
  *
  * Invariants:
  *	1 a try that does not return 0 holds nothing: no frame, no mark that it set
- *	2 content.seq moves before a slot loses a frame, and before a shared node is left for a
- *	  copy: from then on the old node is somebody else's to change
+ *	2 content.seq moves after a slot lost a frame or a shared node was left for a copy, and before
+ *	  the lock is dropped: from then on the old one is somebody else's to change
  *	3 after NEED_WRITE every page of the range but the fresh ones is an exclusive frame, of a
  *	  paged content a dirty one
  *	4 a frame that came from a file is put in place only where the page still shows the file
@@ -32,9 +32,9 @@
 #include "object/look.h"
 #include "object/source.h"
 
-#define BRING_MAX 64u	/* pages of a file at a time */
-#define MANY	  16u	/* pages */
-#define TRIES_MAX 64u	/* for what others take away again */
+#define BRING_MAX 64u /* pages of a file at a time */
+#define MANY	  16u /* pages */
+#define TRIES_MAX 64u /* for what others take away again */
 
 /* ---- Looking ---- */
 
@@ -120,43 +120,46 @@ uint64_t content_pinned(const struct content *c, uint64_t first, uint64_t n)
 
 /* ---- Changing ---- */
 
-/* inv. 2; release, so that whoever sees what was done after it sees it too. */
+/* inv. 2; release: whoever sees the new number sees the new slots. */
 void content_bump(struct content *c)
 {
-	atomic_fetch_add_explicit(&c->seq, 1, memory_order_seq_cst);
+	uint64_t seq = atomic_load_explicit(&c->seq, memory_order_relaxed);
+
+	atomic_store_explicit(&c->seq, seq + 1, memory_order_release);
 }
 
 /* Put a frame in place; a frame that stood there goes. */
-static void put(struct content *c, uint64_t page, slot_t was, frame_t f, struct frame_batch *freed)
+static void put(struct content *c, uint64_t page, frame_t f, struct frame_batch *freed)
 	REQUIRES(c->family->lock)
 {
-	if (slot_is_frame(was))
-		content_bump(c);
+	slot_t was;
+
 	was = pages_set(&c->pages, c->bias + page, f);
-	if (slot_is_frame(was))
-		frame_unref(freed, was);
+	if (!slot_is_frame(was))
+		return;
+	content_bump(c);
+	frame_unref(freed, was);
 }
 
 void content_install(struct content *c, uint64_t page, frame_t f, struct frame_batch *freed)
 {
 	if (c->kind == CONTENT_PAGED)
 		frame_mark(c->arena, f, FRAME_DIRTY, FRAME_CLEANING);
-	put(c, page, pages_get(&c->pages, c->bias + page), f, freed);
+	put(c, page, f, freed);
 }
 
 /* Exclusive leaves for the range; readers of leaves that are left to others look again. */
 static int prepare(struct content *c, uint64_t first, uint64_t n) REQUIRES(c->family->lock)
 {
 	uint64_t start = c->bias + first, end = start + n;
+	bool shared = false;
 	int err;
 
-	for (uint64_t i = start; i < end; i = align_down(i, PAGES_FANOUT) + PAGES_FANOUT) {
-		if (!pages_path_exclusive(&c->pages, i)) {
-			content_bump(c);
-			break;
-		}
-	}
+	for (uint64_t i = start; !shared && i < end; i = align_down(i, PAGES_FANOUT) + PAGES_FANOUT)
+		shared = !pages_path_exclusive(&c->pages, i);
 	err = pages_prepare(&c->pages, start, n);
+	if (shared)
+		content_bump(c);
 	if (err)
 		return fail(err, "no memory to keep track of %" PRIu64 " pages", n);
 	return 0;
@@ -386,7 +389,7 @@ static void put_frames(const struct try *t, struct frame_list *ours) REQUIRES(t-
 		s = look_see(&l, page);
 		f = arena_take(c->arena, ours);
 		fill_frame(c, f, &s);
-		put(c, page, s.slot, f, &freed);
+		put(c, page, f, &freed);
 	}
 	frame_batch_end(&freed);
 }

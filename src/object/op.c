@@ -67,7 +67,6 @@ int content_clear_prepare(struct content *c, uint64_t first, uint64_t n)
 	uint64_t end = first + n, next;
 	int err = 0;
 
-	content_bump(c);
 	for (uint64_t at = first; !err && at < end; at = next) {
 		bool pinned;
 
@@ -77,6 +76,7 @@ int content_clear_prepare(struct content *c, uint64_t first, uint64_t n)
 		else
 			err = pages_prepare_range(&c->pages, c->bias + at, next - at);
 	}
+	content_bump(c);
 	if (err)
 		return fail(err, "no memory to clear %" PRIu64 " pages", n);
 	return 0;
@@ -110,7 +110,6 @@ void content_clear(struct content *c, uint64_t first, uint64_t n, slot_t mark,
 {
 	uint64_t end = first + n, next;
 
-	content_bump(c);
 	for (uint64_t at = first; at < end; at = next) {
 		bool pinned;
 
@@ -120,6 +119,7 @@ void content_clear(struct content *c, uint64_t first, uint64_t n, slot_t mark,
 		else
 			pages_fill(&c->pages, c->bias + at, next - at, mark, freed);
 	}
+	content_bump(c);
 }
 
 /* What whole pages become that read zero; above a root the marks may reach past what it shows. */

@@ -131,8 +131,8 @@ static void clip_overlays(struct content *root) REQUIRES(root->family->lock)
 		if (atomic_load_explicit(&o->below_limit, memory_order_relaxed) <= limit)
 			continue;
 		family_held(o);
-		content_bump(o);
 		atomic_store_explicit(&o->below_limit, limit, memory_order_release);
+		content_bump(o);
 	}
 }
 
@@ -156,8 +156,7 @@ static void shrink_commit(struct resize *r) REQUIRES(r->c->family->lock)
 
 	family_held(c);
 	tail_commit(r);
-	content_bump(c);
-	atomic_store_explicit(&c->npages, r->now, memory_order_seq_cst);
+	atomic_store_explicit(&c->npages, r->now, memory_order_release);
 	if (atomic_load_explicit(&c->below_limit, memory_order_relaxed) > r->now)
 		atomic_store_explicit(&c->below_limit, r->now, memory_order_release);
 	clip_overlays(c);

@@ -380,8 +380,8 @@ static void commit_move(struct move *m) REQUIRES(m->to->content->family->lock)
 		     !frames && source_next_run(m->to, i, end, absent, 0, &r); i = r.first + r.n)
 			pages_fill(to, r.first, r.n, SLOT_ZERO, &m->freed);
 	}
-	content_bump(m->from);
 	pages_fill(&m->from->pages, m->from->bias + m->from_first, m->n, SLOT_EMPTY, &m->freed);
+	content_bump(m->from);
 	source_answered(m->to, m->first, m->n);
 }
 

@@ -19,8 +19,8 @@
  *
  * Invariants:
  *	1 between take and put a frame is in the note and in no tree
- *	2 both contents' seq moved before the first frame left a tree: whoever reads without the
- *	  lock looks again
+ *	2 both contents' seq moves before the locks are dropped: whoever reads without the lock looks
+ *	  again
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -129,8 +129,6 @@ static int prepare_trees(struct transfer *t)
 
 	family_held(t->src);
 	family_held(t->dst);
-	content_bump(t->src);
-	content_bump(t->dst);
 	for (uint64_t at = next_page(t->src, t->from, 0, t->n); !err && at < t->n;
 	     at = next_page(t->src, t->from, at + k, t->n)) {
 		k = leaf_part(t->src, t->from, at, t->n);
@@ -143,6 +141,8 @@ static int prepare_trees(struct transfer *t)
 		k = leaf_part(t->dst, t->to, at, t->n);
 		err = prepare_leaf(t->dst, t->to, at, k);
 	}
+	content_bump(t->src);
+	content_bump(t->dst);
 	return err;
 }
 
@@ -289,6 +289,8 @@ static int try(struct transfer *t)
 		empty(t);
 	give(t);
 	tidy(t);
+	content_bump(t->src);
+	content_bump(t->dst);
 	return 0;
 }
 
