@@ -41,39 +41,6 @@ struct vms_arena;
 struct vms_object;
 struct vms_pager;
 
-/* ---- Waiting ---- */
-
-/*
- * A wait: the caller's storage for one answer that is still to come, of a pager. Embed it or put it
- * on the stack; it must stay where it is while a call has returned VMS_WAIT for it and it was
- * neither answered nor cancelled. One call at a time uses a wait.
- */
-#define VMS_WAIT 1 /* result of a call: wait on the vms_wait it was given, then call again */
-
-struct vms_wait {
-	uint64_t opaque[24];
-};
-
-/* vms_wait_init - make it ready. Since: 0.2 */
-VMS_API void vms_wait_init(struct vms_wait *wait);
-
-/*
- * vms_wait_block - wait for the answer, at most `timeout` nanoseconds; negative: for ever.
- *
- * Blocking:  yes.
- * Returns:   0: call again; -ETIMEDOUT: not yet, it stays linked; or the code that the pager failed
- *            with. 0 at once when nothing is waited for.
- * Since:     0.2
- */
-VMS_API int vms_wait_block(struct vms_wait *wait, int64_t timeout);
-
-/*
- * vms_wait_cancel - do not wait any more. If others wait for the same pages the request stays with
- * them, else the pager is told. Must be called before the storage goes, unless it was answered.
- * Since:     0.2
- */
-VMS_API void vms_wait_cancel(struct vms_wait *wait);
-
 /* ---- Arenas ---- */
 
 struct vms_arena_params {
@@ -88,7 +55,9 @@ struct vms_arena_params {
  * vms_arena_create - a place for pages.
  *
  * The arena is one memfd, mapped linearly as it is handed out, never inherited by a forked child
- * and never in a core dump. It takes address space at once and memory page by page.
+ * and never in a core dump. It takes address space at once and memory page by page. Freed pages are
+ * kept for the next use, at most 4 MiB or an eighth of what is granted; vms_arena_reclaim() gives
+ * them back at once.
  *
  * Ownership: gives one reference; every object holds one.
  * Returns:   0, or

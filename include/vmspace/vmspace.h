@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Version of the header; vms_version() tells that of the library. */
-#define VMS_VERSION "0.1.0"
+#define VMS_VERSION "0.2.0"
 
 /* Rights of a mapping. The values are Linux's PROT_READ, PROT_WRITE, PROT_EXEC. */
 #define VMS_PROT_NONE  0u
@@ -37,7 +37,7 @@ extern "C" {
 #define VMS_PROT_EXEC  4u
 
 /*
- * vms_version - the library's version, such as "0.1.0".
+ * vms_version - the library's version, such as "0.2.0".
  *
  * Lifetime: static.	Since: 0.1
  */
@@ -52,6 +52,37 @@ VMS_API const char *vms_version(void);
  * Lifetime: until this thread's next library call that fails; do not free.	Since: 0.1
  */
 VMS_API const char *vms_last_error(void);
+
+/*
+ * A wait: the caller's storage for one answer that is still to come, of a pager. Embed it or put it
+ * on the stack; it must stay where it is while a call has returned VMS_WAIT for it and it was
+ * neither answered nor cancelled. One call at a time uses a wait.
+ */
+#define VMS_WAIT 1 /* result of a call: wait on the vms_wait it was given, then call again */
+
+struct vms_wait {
+	uint64_t opaque[24];
+};
+
+/* vms_wait_init - make it ready. Since: 0.2 */
+VMS_API void vms_wait_init(struct vms_wait *wait);
+
+/*
+ * vms_wait_block - wait for the answer, at most `timeout` nanoseconds; negative: for ever.
+ *
+ * Blocking:  yes.
+ * Returns:   0: call again; -ETIMEDOUT: not yet, it stays linked; or the code that the pager failed
+ *            with. 0 at once when nothing is waited for.
+ * Since:     0.2
+ */
+VMS_API int vms_wait_block(struct vms_wait *wait, int64_t timeout);
+
+/*
+ * vms_wait_cancel - do not wait any more. If others wait for the same pages the request stays with
+ * them, else the pager is told. Must be called before the storage goes, unless it was answered.
+ * Since:     0.2
+ */
+VMS_API void vms_wait_cancel(struct vms_wait *wait);
 
 #ifdef __cplusplus
 }

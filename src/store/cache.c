@@ -162,15 +162,21 @@ static uint64_t cache_shrink(struct vms_arena *a, uint64_t keep) EXCLUDES(a->loc
 	return got;
 }
 
+/*
+ * Who branches, writes and drops the branch frees as many frames as he will want next: then a frame
+ * that is kept costs a copy where a new one costs the host's fault as well. So the bound grows with
+ * what is granted.
+ */
 void cache_bound(struct vms_arena *a)
 {
+	uint64_t max = max_u64(CACHE_MAX, counter(&a->granted) / CACHE_SHARE);
 	bool over;
 
 	lock_take(&a->lock);
-	over = a->cache.n > a->cache_max;
+	over = a->cache.n > max_u64(max, a->cache_max);
 	lock_drop(&a->lock);
 	if (over)
-		cache_shrink(a, CACHE_MAX / 2);
+		cache_shrink(a, max / 2);
 }
 
 uint64_t arena_trim(struct vms_arena *a, uint64_t bytes)

@@ -162,7 +162,8 @@ void numbers_made_locked(struct vms_arena *a, frame_t f, uint64_t n) REQUIRES(a-
 int numbers_check(struct vms_arena *a, uint64_t *granted, uint64_t *freed);
 
 /* cache.c */
-#define CACHE_MAX 1024u /* frames */
+#define CACHE_MAX   1024u /* frames; or: */
+#define CACHE_SHARE 8u	  /* one for so many that are granted */
 /* Freed frames that readers may have found. */
 void limbo_add_locked(struct vms_arena *a, struct frame_list *l) REQUIRES(a->lock);
 /* Cache those that no reader can look at any more. */
