@@ -88,7 +88,7 @@ VMS_API int vms_pager_file(int fd, struct vms_pager **pager);
 
 /*
  * vms_pager_file_sync - write the object's dirty pages to the file, begin to end of the write-back.
- * A write meanwhile leaves its page dirty. Bytes past the stream size are not written, and their
+ * A write meanwhile leaves its page dirty, and so does a pin. Bytes past the stream size are not written, and their
  * page stays dirty where the file would read otherwise. A file that was shorter than the stream is
  * as long afterwards, where zeros at its end were dirty. Works after detach and close, too.
  *
@@ -167,7 +167,8 @@ VMS_API int vms_pager_query_dirty(struct vms_pager *pager, struct vms_object *ob
 
 /*
  * vms_pager_writeback_begin, _end - dirty pages of the range become awaiting clean; at the end,
- * those that are still awaiting become clean. begin waits for writers that are inside.
+ * those that are still awaiting become clean. begin waits for writers that are inside. A pinned
+ * page may be written at any moment: it stays dirty.
  *
  * Returns:   0, or -EINVAL, -ERANGE, -ENOMEM.	Since: 0.2
  * Source:    reference row F105

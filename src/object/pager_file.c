@@ -259,7 +259,7 @@ static void take_frames(struct sync *y) REQUIRES(y->s->content->family->lock)
 
 		bytes_copy(y->buf + (i << c->shift), arena_addr(c->arena, f),
 			   (size_t)1 << c->shift);
-		if (tail_is_lost(y, y->run.first + i))
+		if (frame_pins(c->arena, f) || tail_is_lost(y, y->run.first + i))
 			frame_mark(c->arena, f, FRAME_DIRTY, FRAME_CLEANING);
 		else
 			frame_mark(c->arena, f, FRAME_CLEANING, FRAME_DIRTY);

@@ -10,7 +10,8 @@
  * A step moves all of one state to the next and leaves the others alone. So a page that was written
  * after `begin` is dirty at `end` and stays so, and one that was dropped or shrunk away is nobody's
  * business. `begin` closes the family's gate first: a writer that marked its page before and is
- * still copying would otherwise change what the pager is about to read.
+ * still copying would otherwise change what the pager is about to read. A pinned page may be
+ * written at any moment without a word, so it stays dirty.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -40,10 +41,13 @@ static unsigned is_mark(const struct source *s, slot_t slot, unsigned mark)
 	return slot == mark;
 }
 
-/* Class 1: a frame with one of these marks. */
-static unsigned has_marks(const struct source *s, slot_t slot, unsigned marks)
+/* Class 1: a frame that has the mark and may lose it. */
+static unsigned may_step(const struct source *s, slot_t slot, unsigned mark)
 {
-	return slot_is_frame(slot) && frame_marks(s->content->arena, slot) & marks;
+	struct vms_arena *a = s->content->arena;
+
+	return slot_is_frame(slot) && frame_marks(a, slot) & mark &&
+	       !(mark == FRAME_DIRTY && frame_pins(a, slot));
 }
 
 int dirty_move(struct source *s, uint64_t first, uint64_t n, const struct dirty_step *step,
@@ -67,7 +71,7 @@ int dirty_move(struct source *s, uint64_t first, uint64_t n, const struct dirty_
 		pages_fill(pages, r.first, r.n, step->zero_to, NULL);
 	if (zero_only)
 		return 0;
-	for (uint64_t at = first; source_next_run(s, at, end, has_marks, step->from, &r);
+	for (uint64_t at = first; source_next_run(s, at, end, may_step, step->from, &r);
 	     at = r.first + r.n)
 		for (uint64_t i = r.first; i < r.first + r.n; i++)
 			frame_mark(s->content->arena, pages_get(pages, i), step->to, step->from);

@@ -355,6 +355,9 @@ static void named_after_its_handles(void **state)
 {
 	struct vms_object *obj = paged(arena, &script, 5, 0, 8), *child;
 	struct vms_object_params params = { .size = sizeof(params), .bytes = 8 * P };
+	struct vms_object_params two = {.size = sizeof(two), .bytes = 2 * P};
+	struct vms_object_info info = {.size = sizeof(info)};
+	struct vms_object *slice;
 	struct vms_wait wait;
 	unsigned char b[P];
 
@@ -362,7 +365,13 @@ static void named_after_its_handles(void **state)
 	vms_object_unref(obj);
 	must_wait(child, false, 1, 1, &wait);
 	expect(&script, NOTE_READ, 3, 1);
-	supply(&script, script.obj, 1, 3, 1);
+	assert_ok(vms_object_info(script.obj, &info));
+	assert_int_equal(info.bytes, 8 * P);
+	assert_int_equal(info.kind, VMS_OBJECT_KIND_PAGED);
+	assert_ok(vms_object_child(script.obj, VMS_CHILD_SLICE, 2 * P, &two, &slice));
+	fill_pages(b, 1, 3, 1);
+	assert_ok(vms_pager_supply_bytes(script.pager, slice, P, b, P)); /* a window will do */
+	vms_object_unref(slice);
 	assert_ok(vms_wait_block(&wait, 0));
 	fill_pages(b, 1, 3, 1);
 	assert_ok(vms_object_read(child, P, b, P, NULL));
@@ -444,6 +453,29 @@ static void silent_dirty(void **state)
 	dirty_is(obj, 1, 3, 1, 0);
 	assert_ok(wb_end(obj, 0, 16, 0)); /* nothing to end */
 	dirty_is(obj, 1, 3, 1, 0);
+	assert_sound(obj);
+	vms_object_unref(obj);
+	expect_complete(&script, 1);
+}
+
+/* Who has a page pinned may write to it at any time. */
+static void pinned_stays_dirty(void **state)
+{
+	struct vms_object *obj = paged(arena, &script, 1, 0, 8);
+
+	supply(&script, obj, 1, 0, 8);
+	put(obj, 2, 0, 8);
+	assert_ok(vms_object_pin(obj, 2 * P, 3 * P, 1, NULL));
+	assert_ok(wb_begin(obj, 0, 8, 0));
+	assert_ok(wb_end(obj, 0, 8, 0));
+	dirty_is(obj, 1, 2, 3, 0);
+	assert_ok(vms_object_unpin(obj, 2 * P, 3 * P));
+	dirty_is(obj, 1, 2, 3, 0);
+	assert_ok(wb_begin(obj, 0, 8, 0));
+	assert_ok(vms_object_pin(obj, 3 * P, P, 1, NULL)); /* writes again */
+	assert_ok(wb_end(obj, 0, 8, 0));
+	dirty_is(obj, 1, 3, 1, 0);
+	assert_ok(vms_object_unpin(obj, 3 * P, P));
 	assert_sound(obj);
 	vms_object_unref(obj);
 	expect_complete(&script, 1);
@@ -883,6 +915,7 @@ int main(void)
 		TEST(answers_from_the_request),
 		TEST(named_after_its_handles),
 		TEST(silent_dirty),
+		TEST(pinned_stays_dirty),
 		TEST(trapped_dirty),
 		TEST(taken_back),
 		TEST(zero_pages),
