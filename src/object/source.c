@@ -452,24 +452,6 @@ bool source_traps_dirty(const struct source *s)
 	return s->content->flags & VMS_OBJECT_TRAP_DIRTY;
 }
 
-bool source_detached(const struct source *s)
-{
-	return s->detached;
-}
-
-bool source_answers_at_once(const struct source *s)
-{
-	return s->pager->at_once;
-}
-
-bool source_may_evict(const struct source *s, uint64_t page)
-{
-	for (const struct wait *w = s->waits; w; w = w->next)
-		if (overlaps(w, page, 1))
-			return false;
-	return true;
-}
-
 void source_modified(struct source *s)
 {
 	atomic_store_explicit(&s->modified, true, memory_order_relaxed);
@@ -488,8 +470,6 @@ int source_create(const struct world *w, struct vms_pager *pager, uint64_t key, 
 	struct source *s;
 	bool closed;
 
-	if (!pager)
-		return fail(-EINVAL, "a paged object needs a pager");
 	s = w->alloc(w, sizeof(*s));
 	if (!s)
 		return fail(-ENOMEM, "no memory for the pager side of an object");

@@ -38,14 +38,11 @@ int source_create(const struct world *w, struct vms_pager *pager, uint64_t key, 
 void source_destroy(struct source *s);
 
 bool source_traps_dirty(const struct source *s);
-bool source_detached(const struct source *s) /* [F] */;
-/* Does the pager answer inside its request call? Then a caller without a wait may use its own. */
-bool source_answers_at_once(const struct source *s);
 
 /*
  * Pages [first, first + n) of the source's content lack an answer of that kind, the first one for
  * certain: link wait. ASK with ask->kind = ASK_REQUEST; or -EBUSY when detached; or -EAGAIN when
- * there is no wait and the pager does not answer at once.
+ * there is no wait and the pager does not answer inside its request call (else ask->own is used).
  * A wait that is linked elsewhere is cancelled first by the caller (ask_init does).
  */
 int source_ask(struct source *s, enum vms_request_kind kind, uint64_t first, uint64_t n,
@@ -59,8 +56,6 @@ int source_send(struct vms_wait *wait);
 void source_answered(struct source *s, uint64_t first, uint64_t n);
 /* The content shrank to npages: what waits beyond is woken, packets are cut. */
 void source_clip(struct source *s, uint64_t npages);
-/* May the page be evicted? Not inside a packet. */
-bool source_may_evict(const struct source *s, uint64_t page);
 /* It was written, or resized. */
 void source_modified(struct source *s);
 bool source_is_modified(const struct source *s);
