@@ -886,7 +886,7 @@ int naive_writeback(struct naive_view *v, uint64_t off, uint64_t len, bool end)
 	for (unsigned i = r.first; i < r.first + r.n; i++) {
 		struct naive_page *p = &c->page[i];
 
-		if (!end && p->frame && p->dirty == NAIVE_DIRTY)
+		if (!end && p->frame && p->dirty == NAIVE_DIRTY && !p->pins)
 			p->dirty = NAIVE_CLEANING;
 		if (!end && p->mark == NAIVE_ZERO_DIRTY)
 			p->mark = NAIVE_ZERO_CLEANING;
