@@ -172,15 +172,17 @@ static int zero_prepare(struct op *o, const struct parts *p) REQUIRES(o->c->fami
 	int err = 0;
 
 	family_held(c);
-	/* What the tail lacks is had before the head is given a frame. */
-	if (p->head_to && p->tail_to)
+	/* All that others may refuse comes before the first frame or mark changes hands. */
+	if (p->head_to)
+		err = content_part_ready(c, p->head, &o->ask);
+	if (!err && p->tail_to)
 		err = content_part_ready(c, p->tail, &o->ask);
+	if (!err && p->first < p->end && c->kind == CONTENT_PAGED)
+		err = content_leave(c, p->first, p->end - p->first, &o->ask);
 	if (!err && p->head_to)
 		err = content_need_part(c, p->head, &o->ask);
 	if (!err && p->tail_to)
 		err = content_need_part(c, p->tail, &o->ask);
-	if (!err && p->first < p->end && c->kind == CONTENT_PAGED)
-		err = content_leave(c, p->first, p->end - p->first, &o->ask);
 	if (err || (c->flags & VMS_OBJECT_CONTIGUOUS) || is_clear(c, p->first, p->end))
 		return err;
 	err = content_clear_prepare(c, p->first, p->end - p->first);
