@@ -13,9 +13,13 @@
  * or somebody else's packet begins; so it holds at most one packet. A wait whose first page lies in
  * somebody's packet rides to that packet's end.
  *
+ * A holder that gives up hands its packet to the wait that has ridden on it longest, which from then
+ * on waits for all of it. A write-back that takes a dirty page back out of a DIRTY packet wakes
+ * everybody there, to ask again: nobody would answer that page a second time unasked.
+ *
  * Invariants, checked by source_check:
  *	1 packets of one kind never overlap
- *	2 a linked wait holds a packet or rides on one that overlaps its range
+ *	2 a linked wait holds a packet or rides on one that covers its range
  *	3 no page of a packet's ends is answered (answered ends are cut off at once)
  *	4 after detach no wait is linked
  *	5 a page inside a READ packet that was answered meanwhile is not evicted
