@@ -242,7 +242,7 @@ static void give(struct transfer *t)
 	for (uint64_t i = 0; i < t->notes; i++) {
 		uint64_t index = dst->bias + t->to + t->note[i].page;
 
-		if (t->keep && pages_get(&dst->pages, index) != SLOT_EMPTY)
+		if (t->keep && slot_is_frame(pages_get(&dst->pages, index)))
 			frame_unref(&t->freed, t->note[i].frame);
 		else
 			pages_set(&dst->pages, index, t->note[i].frame);
