@@ -279,7 +279,7 @@ static int take_run(struct sync *y, uint64_t at) REQUIRES(y->s->content->family-
 	y->stream = c->stream;
 	end = (y->stream + page_size - 1) >> c->shift;
 	end = min_u64(min_u64(end, y->end), atomic_load_explicit(&c->npages, memory_order_relaxed));
-	if (!source_next_run(y->s, at, end, dirty_class, 0, &y->run))
+	if (!source_next_part(y->s, at, end, CHUNK, dirty_class, 0, &y->run))
 		return 0;
 	if (y->run.class == DIRTY_FRAME)
 		y->run.n = min_u64(y->run.n, CHUNK);

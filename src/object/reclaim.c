@@ -54,7 +54,7 @@ static uint64_t evict_range(struct source *s, uint64_t from, uint64_t end, uint6
 	uint64_t done = 0;
 	struct run r;
 
-	for (; done < n && source_next_run(s, from, end, evictable, pass, &r);
+	for (; done < n && source_next_part(s, from, end, n - done, evictable, pass, &r);
 	     from = r.first + r.n) {
 		leave_packets(s, &r);
 		if (r.n > n - done)

@@ -60,12 +60,18 @@ static bool answered(const struct source *s, enum vms_request_kind kind, uint64_
 bool source_next_run(const struct source *s, uint64_t from, uint64_t end, slot_class *class,
 		     unsigned arg, struct run *r)
 {
+	return source_next_part(s, from, end, UINT64_MAX, class, arg, r);
+}
+
+bool source_next_part(const struct source *s, uint64_t from, uint64_t end, uint64_t most,
+		      slot_class *class, unsigned arg, struct run *r)
+{
 	r->n = 0;
-	while (from < end) {
+	while (from < end && r->n < most) {
 		struct page_span span = pages_span(&s->content->pages, from);
 		uint64_t n = span.n < end - from ? span.n : end - from;
 
-		for (uint64_t i = 0; i < n;) {
+		for (uint64_t i = 0; i < n && r->n < most;) {
 			unsigned this = class(s, page_span_at(&span, i), arg);
 			uint64_t step = span.slots ? 1 : n;
 

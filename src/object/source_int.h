@@ -139,6 +139,10 @@ struct run {
  * paged content has bias 0: pages are indices. */
 bool source_next_run(const struct source *s, uint64_t from, uint64_t end, slot_class *class,
 		     unsigned arg, struct run *r) REQUIRES(s->content->family->lock);
+/* The same, but no need to look for more than so many pages of it. */
+bool source_next_part(const struct source *s, uint64_t from, uint64_t end, uint64_t most,
+		      slot_class *class, unsigned arg, struct run *r)
+	REQUIRES(s->content->family->lock);
 
 /* ---- supply.c: pages on their way in ---- */
 
