@@ -120,6 +120,16 @@ int file_write(const struct content *c, uint64_t off, const void *buf, uint64_t 
 	return 0;
 }
 
+/*
+ * A wait that an earlier call left linked is not waited for any more, also where this call finds
+ * that it needs none: its storage may go when we return 0.
+ */
+static void let_go(struct vms_wait *wait)
+{
+	if (wait)
+		vms_wait_cancel(wait);
+}
+
 /* ---- Reading ---- */
 
 /* What is still to be read. */
@@ -293,8 +303,10 @@ static int read_pages(struct reading *r, struct vms_wait *wait)
 {
 	struct ask ask;
 	bool moved = false;
-	int err = read_there(r, &moved);
+	int err;
 
+	let_go(wait);
+	err = read_there(r, &moved);
 	if (err || !r->len)
 		return err;
 	ask_init(&ask, wait);
@@ -665,9 +677,12 @@ static int write_try(struct writing *w, struct ask *ask)
 static int write_pages(struct writing *w, struct vms_wait *wait)
 {
 	struct ask ask;
-	int err = write_start(w);
-	bool done = err || all_in_place(w);
+	bool done;
+	int err;
 
+	let_go(wait);
+	err = write_start(w);
+	done = err || all_in_place(w);
 	write_noted(w);
 	if (done)
 		return err;

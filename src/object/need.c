@@ -189,11 +189,17 @@ static bool is_fresh(const struct try *t, uint64_t page)
 static int ask_source(struct source *s, enum vms_request_kind kind, uint64_t first, uint64_t n,
 		      struct ask *ask)
 {
+	int err;
+
 	if (ask->pages && first <= ask->first && ask->tries++ >= TRIES_MAX)
 		return fail(-ENOMEM, "page %" PRIu64 " goes as fast as it comes", first);
 	ask->first = first;
 	ask->pages = n;
-	return source_ask(s, kind, first, n, ask);
+	err = source_ask(s, kind, first, n, ask);
+	if (err == -EAGAIN)
+		return fail(err, "page %" PRIu64 " has to be asked for, and there is no wait",
+			    first);
+	return err;
 }
 
 /* 1: is all there that has to be? */

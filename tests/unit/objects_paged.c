@@ -79,6 +79,32 @@ static void without_a_wait_nothing_is_asked(void **state)
 	expect_complete(&f->script, 1);
 }
 
+/* The next call with a wait ends what the last one left linked, also where it needs no wait. */
+static void a_call_lets_go_of_the_last_ones_wait(void **state)
+{
+	struct fixture *f = *state;
+	struct vms_object *a = paged(f->arena, &f->script, 1, 0, 8);
+	struct vms_object *o = overlay(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 8);
+	unsigned char buf[3 * 4096] = { 0 };
+	struct vms_wait wait;
+
+	vms_wait_init(&wait);
+	assert_int_equal(vms_object_read(a, 0, buf, 3 * P, &wait), VMS_WAIT);
+	expect(&f->script, NOTE_READ, 0, 3);
+	supply(&f->script, a, 4, 0, 1);
+	assert_ok(vms_object_read(a, 0, buf, P, &wait));
+	expect(&f->script, NOTE_CANCEL_READ, 1, 2);
+	assert_ok(vms_wait_block(&wait, -1)); /* for nothing */
+	assert_ok(vms_object_write(o, 5 * P, buf, P, NULL));
+	assert_int_equal(vms_object_write(o, 6 * P + 1, buf, 1, &wait), VMS_WAIT);
+	expect(&f->script, NOTE_READ, 6, 1);
+	assert_ok(vms_object_write(o, 5 * P, buf, 1, &wait));
+	expect(&f->script, NOTE_CANCEL_READ, 6, 1);
+	vms_object_unref(o);
+	vms_object_unref(a);
+	expect_complete(&f->script, 1);
+}
+
 static void zero_asks_only_where_it_must(void **state)
 {
 	struct fixture *f = *state;
@@ -491,11 +517,9 @@ static void a_walk_above_a_pager_that_traps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(without_a_wait_nothing_is_asked),
-		T(zero_asks_only_where_it_must),
-		T(pins_and_hints_hold_against_reclaim),
-		T(an_overlay_asks_the_root),
-		T(a_walk_above_a_pager),
+		T(without_a_wait_nothing_is_asked), T(a_call_lets_go_of_the_last_ones_wait),
+		T(zero_asks_only_where_it_must),    T(pins_and_hints_hold_against_reclaim),
+		T(an_overlay_asks_the_root),	    T(a_walk_above_a_pager),
 		T(a_walk_above_a_pager_that_traps),
 	};
 
