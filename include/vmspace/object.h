@@ -12,8 +12,10 @@
  * Every call is safe from any thread. Reading pages that are there takes no lock. A call either
  * did all of what it says or nothing, but for COMMIT, PREFETCH and ALWAYS_NEED, which keep the
  * pages they got before an error (that changes no content), and reads, whose buffer is then
- * undefined. `buf` must not be memory that shows an object of the same family (an object, its
- * ancestors and descendants).
+ * undefined. An error may leave pages that a pager or a file brought, and one of the object's own
+ * where it was about to zero a part of a shared one: shares may have changed then, no content has.
+ * `buf` must not be memory that shows an object of the same family (an object, its ancestors and
+ * descendants).
  *
  * Waiting: a call that needs a pager's answer links *wait and returns VMS_WAIT: vms_wait_block()
  * and call again. With wait == NULL it returns -EAGAIN instead, and asks nothing of the pager.
@@ -26,7 +28,8 @@
  *	-EACCES   the object may not be written			-EAGAIN  would have to wait
  *	-ESTALE   the arena belongs to the process that this one was forked from
  *	-EIO, -EBADMSG, -ENOSPC, -EOVERFLOW: what a pager or a file answered
- * Where several apply, the first in the order a call's list gives is returned.
+ * Where several apply, the first in the order a call's list gives is returned; but -ESTALE comes
+ * before all of them.
  */
 #ifndef VMSPACE_OBJECT_H
 #define VMSPACE_OBJECT_H
@@ -203,13 +206,15 @@ enum vms_child_kind {
  * Cost:      independent of the parent's size: a few tree nodes at the two ends of the range.
  * Returns:   0, or
  *            -EINVAL   params, kind, flags (RESIZABLE with NO_WRITE; RESIZABLE slice), off not page
- *                      aligned; a slice that leaves its parent; a reference with off or bytes;
- *                      SNAPSHOT* of a CONTIGUOUS object
- *            -ERANGE   off + bytes wraps; the offset from the root is too large
+ *                      aligned
+ *            -ERANGE   off + bytes wraps, bytes above 2^62 - P
+ *            -EINVAL   a slice that leaves its parent; a reference with off or bytes; SNAPSHOT* of
+ *                      a CONTIGUOUS object
  *            -ENOTSUP  kind and parent do not fit (above); parent DISCARDABLE; a SNAPSHOT of a
  *                      slice; a slice of a resizable object; a reference of a slice, a CONTIGUOUS or
  *                      a host object, or a resizable one of an object that is not
  *            -EBUSY    SNAPSHOT*: a page of the range is pinned
+ *            -ERANGE   SNAPSHOT*: the offset from the root is too large
  *            -ESTALE, -ENOMEM
  * Since:     0.2
  * Source:    reference rows F84 to F91
@@ -241,7 +246,8 @@ VMS_API int vms_object_write(struct vms_object *obj, uint64_t off, const void *b
 			     struct vms_wait *wait);
 
 enum vms_object_op {
-	VMS_OBJECT_COMMIT = 1, /* have pages of its own for the range, rounded outward */
+	VMS_OBJECT_COMMIT = 1, /* have pages of its own for the range, rounded outward and cut at
+				  the object's end */
 	VMS_OBJECT_DECOMMIT,   /* give whole pages back; they read zero. Page aligned */
 	VMS_OBJECT_ZERO,       /* any bytes read zero; whole pages are given back */
 	VMS_OBJECT_PREFETCH,   /* have the pages, wherever they belong; never copies into a child */
@@ -295,10 +301,13 @@ VMS_API int vms_object_set_stream_size(struct vms_object *obj, uint64_t bytes,
  * shared with a snapshot or dropped by a resize. Counted a page; all of the range or nothing.
  * Pinning commits first, and with `writing` also dirties.
  *
- * Returns:   0, VMS_WAIT, or -EINVAL (len 0), -ERANGE, -ENOTSUP (file objects), -ENOENT
- * (discarded), -EPERM (a count would pass 65,535), -EAGAIN, -ENOMEM, -ESTALE; what the pager
- * answered. unpin: -EINVAL (len 0), -ERANGE, -EBUSY (a page is not pinned; nothing changed) Since:
- * 0.2 Source:    reference row F68
+ * Returns:   0, VMS_WAIT, or -EINVAL (len 0), -ERANGE, -ENOTSUP (file objects), -EACCES (`writing`:
+ *            may not be written), -ENOENT (discarded), -EPERM (a count would pass 65,535), -EAGAIN,
+ *            -ENOMEM, -ESTALE; what the pager answered.
+ *            unpin: -EINVAL (len 0), -ERANGE, -ENOTSUP (file objects), -EBUSY (a page is not
+ *            pinned; nothing changed), -ESTALE
+ * Since:     0.2
+ * Source:    reference row F68
  */
 VMS_API int vms_object_pin(struct vms_object *obj, uint64_t off, uint64_t len, int writing,
 			   struct vms_wait *wait);
@@ -336,7 +345,8 @@ VMS_API int vms_object_contiguous(struct vms_object *obj, uint64_t off, uint64_t
  *            -EINVAL   flags, off, len or src_off not page aligned
  *            -EACCES   either may not be written
  *            -ERANGE   beyond either, or wraps
- *            -ENOTSUP  paged, file, host or contiguous; discardable; objects of two arenas
+ *            -ENOTSUP  paged, file, host or contiguous; above a pager or a file;
+ *                      discardable; objects of two arenas
  *            -EBUSY    a page of either range is pinned
  *            -ENOMEM, -ESTALE
  * Since:     0.2
