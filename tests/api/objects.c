@@ -853,37 +853,41 @@ static void pins_are_refused(void **state)
 	const struct {
 		const char *what;
 		enum who who;
-		bool unpin;
+		enum { PIN, PIN_WRITE, UNPIN } how;
 		uint64_t off, len;
 		int err;
 	} row[] = {
-		{ "pin nobody", NOBODY, false, 0, P, EINVAL },
-		{ "pin nothing", ANON, false, 0, 0, EINVAL },
-		{ "EINVAL before ERANGE", ANON, false, MAX, 0, EINVAL },
-		{ "EINVAL before ENOTSUP", FILE_RW, false, 0, 0, EINVAL },
-		{ "pin over the end", ANON, false, PAGES * P - 1, 2, ERANGE },
-		{ "pin over the window", SLICE, false, 3 * P, P + 1, ERANGE },
-		{ "pin that wraps", ANON, false, 1, MAX, ERANGE },
-		{ "pin host memory over the end", HOST, false, 0, PAGES * P + 1, ERANGE },
-		{ "ERANGE before ENOTSUP", FILE_RW, false, PAGES * P, 1, ERANGE },
-		{ "ERANGE before ENOENT", GONE, false, PAGES * P, 1, ERANGE },
-		{ "pin a file", FILE_RW, false, 0, P, ENOTSUP },
-		{ "pin discarded", GONE, false, P, P, ENOENT },
-		{ "ENOENT before ENOMEM", TGONE, false, P, P, ENOENT },
-		{ "pinned too often", FULL, false, P, 1, EPERM },
-		{ "all or nothing", FULL, false, 0, 3 * P, EPERM },
-		{ "pin absent", PAGED, false, 0, P, EAGAIN },
-		{ "EAGAIN before ENOMEM", TPAGED, false, 0, P, EAGAIN },
-		{ "past the limit", OTHER, false, 0, 4 * P, ENOMEM },
+		{ "pin nobody", NOBODY, PIN, 0, P, EINVAL },
+		{ "pin nothing", ANON, PIN, 0, 0, EINVAL },
+		{ "EINVAL before ERANGE", ANON, PIN, MAX, 0, EINVAL },
+		{ "EINVAL before ENOTSUP", FILE_RW, PIN, 0, 0, EINVAL },
+		{ "pin over the end", ANON, PIN, PAGES * P - 1, 2, ERANGE },
+		{ "pin over the window", SLICE, PIN, 3 * P, P + 1, ERANGE },
+		{ "pin that wraps", ANON, PIN, 1, MAX, ERANGE },
+		{ "pin host memory over the end", HOST, PIN, 0, PAGES * P + 1, ERANGE },
+		{ "ERANGE before ENOTSUP", FILE_RW, PIN, PAGES * P, 1, ERANGE },
+		{ "ERANGE before ENOENT", GONE, PIN, PAGES * P, 1, ERANGE },
+		{ "pin a file", FILE_RW, PIN, 0, P, ENOTSUP },
+		{ "pin for writing, NO_WRITE", REF_RO, PIN_WRITE, P, P, EACCES },
+		{ "pin host memory for writing", HOST_RO, PIN_WRITE, P, P, EACCES },
+		{ "ENOTSUP before EACCES", FILE_RO, PIN_WRITE, P, P, ENOTSUP },
+		{ "EACCES before ENOENT", GONE_RO, PIN_WRITE, P, P, EACCES },
+		{ "pin discarded", GONE, PIN, P, P, ENOENT },
+		{ "ENOENT before ENOMEM", TGONE, PIN, P, P, ENOENT },
+		{ "pinned too often", FULL, PIN, P, 1, EPERM },
+		{ "all or nothing", FULL, PIN, 0, 3 * P, EPERM },
+		{ "pin absent", PAGED, PIN, 0, P, EAGAIN },
+		{ "EAGAIN before ENOMEM", TPAGED, PIN, 0, P, EAGAIN },
+		{ "past the limit", OTHER, PIN, 0, 4 * P, ENOMEM },
 
-		{ "unpin nobody", NOBODY, true, 0, P, EINVAL },
-		{ "unpin nothing", PINNED, true, P, 0, EINVAL },
-		{ "unpin, EINVAL before ERANGE", PINNED, true, MAX, 0, EINVAL },
-		{ "unpin over the end", PINNED, true, P, PAGES * P, ERANGE },
-		{ "unpin what is not", ANON, true, P, P, EBUSY },
-		{ "unpin a hole", ANON, true, 5 * P, P, EBUSY },
-		{ "unpin too much", PINNED, true, P, P + 1, EBUSY },
-		{ "unpin, ERANGE before EBUSY", ANON, true, P, PAGES * P, ERANGE },
+		{ "unpin nobody", NOBODY, UNPIN, 0, P, EINVAL },
+		{ "unpin nothing", PINNED, UNPIN, P, 0, EINVAL },
+		{ "unpin, EINVAL before ERANGE", PINNED, UNPIN, MAX, 0, EINVAL },
+		{ "unpin over the end", PINNED, UNPIN, P, PAGES * P, ERANGE },
+		{ "unpin what is not", ANON, UNPIN, P, P, EBUSY },
+		{ "unpin a hole", ANON, UNPIN, 5 * P, P, EBUSY },
+		{ "unpin too much", PINNED, UNPIN, P, P + 1, EBUSY },
+		{ "unpin, ERANGE before EBUSY", ANON, UNPIN, P, PAGES * P, ERANGE },
 	};
 
 	table_begin();
@@ -891,8 +895,9 @@ static void pins_are_refused(void **state)
 		struct vms_object *obj = s.obj[row[i].who];
 
 		judge(row[i].what,
-		      row[i].unpin ? vms_object_unpin(obj, row[i].off, row[i].len)
-				   : vms_object_pin(obj, row[i].off, row[i].len, 0, NULL),
+		      row[i].how == UNPIN ? vms_object_unpin(obj, row[i].off, row[i].len)
+					  : vms_object_pin(obj, row[i].off, row[i].len,
+							   row[i].how == PIN_WRITE, NULL),
 		      row[i].err);
 	}
 	table_end();
