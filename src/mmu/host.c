@@ -44,6 +44,9 @@
  *	  where the host refused to undo or to make a hole, `broken` is set, and every later change
  *	  answers -EIO
  *	6 memory outside the window that an operation borrows is given back at its end
+ *	7 [one_start, one_end) lies in one region of the host, unless it is empty: the last change
+ *	  succeeded as it can only inside one region. Other changes forget it. It is told instead
+ *	  of asking the host where its regions meet
  *
  * Not covered by 5, because the kernel reports no more than an error: a host mprotect over several
  * regions that fails in the middle (overcommit mode 2, the region limit) has changed those before
@@ -113,8 +116,9 @@ void host_settle(struct host *h, uint64_t at, uint64_t len)
 		h->broken = true;
 }
 
-int host_refuse_broken(const struct host *h)
+int host_begin(struct host *h)
 {
+	h->one_start = h->one_end = 0;
 	return h->broken ? fail(-EIO, "the host window is broken: the host refused to undo a "
 				      "change")
 			 : 0;
@@ -281,7 +285,7 @@ static int host_map(struct vms_mmu *mmu, const struct backend_map *m)
 {
 	struct host *h = host_of(mmu);
 	uint64_t at = m->addr + h->delta, start, end;
-	int err = host_refuse_broken(h);
+	int err = host_begin(h);
 
 	if (err)
 		return err;
@@ -304,7 +308,7 @@ static int host_map(struct vms_mmu *mmu, const struct backend_map *m)
 static int host_unmap(struct vms_mmu *mmu, uint64_t addr, uint64_t len)
 {
 	struct host *h = host_of(mmu);
-	int err = host_refuse_broken(h);
+	int err = host_begin(h);
 	uint64_t last = addr + (len - 1);
 
 	if (err)
@@ -320,7 +324,7 @@ static int host_unmap(struct vms_mmu *mmu, uint64_t addr, uint64_t len)
 static int host_protect(struct vms_mmu *mmu, uint64_t addr, uint64_t len, uint32_t prot)
 {
 	struct host *h = host_of(mmu);
-	int err = host_refuse_broken(h);
+	int err = host_begin(h);
 
 	if (err)
 		return err;
@@ -333,6 +337,7 @@ static int host_advise(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int adv
 {
 	struct host *h = host_of(mmu);
 
+	h->one_start = h->one_end = 0;
 	if (!host_inside(h, addr, len))
 		return -ENOMEM;
 	return h->world->madvise(h->world, addr + h->delta, len, advice);
@@ -342,6 +347,7 @@ static int host_lock(struct vms_mmu *mmu, uint64_t addr, uint64_t len, int on)
 {
 	struct host *h = host_of(mmu);
 
+	h->one_start = h->one_end = 0;
 	if (!host_inside(h, addr, len))
 		return -ENOMEM;
 	if (on == 0)
@@ -434,12 +440,16 @@ static uint64_t host_grown(struct vms_mmu *mmu, uint64_t start, uint64_t floor)
 static bool host_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end)
 {
 	struct host *h = host_of(mmu);
-	uint64_t start, last;
+	uint64_t at = addr + h->delta, start, last;
 
-	if (!find_region(h, addr + h->delta, &start, &last))
+	if (h->one_start < at && at < h->one_end) {
+		*end = h->one_end - h->delta;
+		return false;
+	}
+	if (!find_region(h, at, &start, &last))
 		return false;
 	*end = last - h->delta;
-	return start == addr + h->delta;
+	return start == at;
 }
 
 /* What is kept open shows the parent's maps. */
@@ -451,6 +461,7 @@ static void host_forked(struct vms_mmu *mmu)
 		h->world->fd_close(h->world, h->maps);
 	h->maps = -1;
 	h->finer = true;
+	h->one_start = h->one_end = 0;
 }
 
 static void *host_addr(struct vms_mmu *mmu, uint64_t addr)

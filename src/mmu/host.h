@@ -24,6 +24,7 @@ struct host {
 	uint64_t host_page;		    /* [I] */
 	uint64_t reserved_at, reserved_len; /* [I] the reservation; 0 with real holes */
 	int maps;			    /* this process's maps, once asked; else -1 */
+	uint64_t one_start, one_end;	    /* see invariant 7 */
 };
 
 /* One stretch of memory that went from one place to another. */
@@ -76,8 +77,8 @@ int host_hole(struct host *h, uint64_t at, uint64_t len);
 void host_settle(struct host *h, uint64_t at, uint64_t len);
 
 bool host_inside(const struct host *h, uint64_t addr, uint64_t len); /* guest address */
-/* -EIO and a sentence if the window is broken, else 0. */
-int host_refuse_broken(const struct host *h);
+/* First thing in every change: -EIO and a sentence if the window is broken, else 0. */
+int host_begin(struct host *h);
 
 int host_move(struct vms_mmu *mmu, uint64_t addr, uint64_t old_len, uint64_t new_addr,
 	      uint64_t new_len, uint32_t flags);

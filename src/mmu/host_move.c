@@ -407,8 +407,13 @@ static int grow(struct host *h, uint64_t end, uint64_t more)
 		err = extend_shared(h, end, more);
 	/* A guest page cannot hold the seam of two identities, so it is one region, or has a tail.
 	 */
-	if (err == -EINVAL)
+	if (err == -EINVAL) {
 		err = extend(h, end - h->page, end, more);
+		if (!err) { /* in its place a region grows as a whole, or not at all */
+			h->one_start = end - h->page;
+			h->one_end = end + more;
+		}
+	}
 	if (err == -EFAULT && h->page > h->host_page)
 		err = extend_past_tail(h, end, more);
 	return err;
@@ -558,7 +563,7 @@ int host_move(struct vms_mmu *mmu, uint64_t addr, uint64_t old_len, uint64_t new
 			  .new_len = new_len,
 			  .keep = flags & MREMAP_DONTUNMAP,
 			  .into_hole = flags & BACKEND_NOREPLACE };
-	int err = host_refuse_broken(h);
+	int err = host_begin(h);
 
 	if (err)
 		return err;

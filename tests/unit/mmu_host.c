@@ -367,6 +367,69 @@ static void growth_is_told(void **state)
 	assert_int_equal(backend_grown(w->mmu, gva(w, 60), floor), floor);
 }
 
+/* Does the host's region of pages [8, 12) end at `page`? Was it asked? */
+static bool seam_at(struct window *w, unsigned page, bool *asked)
+{
+	uint64_t before = w->world.calls[CALL_REGION], end = 0;
+	bool seam = backend_seam(w->mmu, gva(w, page), &end);
+
+	*asked = w->world.calls[CALL_REGION] != before;
+	assert_true(seam || end == 0 || end > gva(w, page));
+	return seam;
+}
+
+static int grow_8_to_12(struct window *w)
+{
+	win_unmap(w, 8, 4);
+	assert_ok(win_anon(w, 8, 2));
+	return win_move(w, 8, 2, 8, 4, 0);
+}
+
+/* Where a region grew in its place there is no seam, until something else is changed. */
+static void growth_answers_for_seams(void **state)
+{
+	struct window *w = *state;
+	bool asked;
+
+	if (!(w->mmu->ops->caps & BACKEND_SEAMS))
+		return;
+	assert_ok(win_anon(w, 20, 1));
+	if (!seam_at(w, 20, &asked)) {
+		print_message("the kernel is older than 6.11\n");
+		skip();
+	}
+	assert_true(asked);
+	assert_ok(grow_8_to_12(w));
+	assert_false(seam_at(w, 10, &asked));
+	assert_false(asked);
+	assert_true(seam_at(w, 8, &asked)); /* where it begins is another question */
+	assert_true(asked);
+
+	assert_ok(win_protect(w, 10, 1, VMS_PROT_READ));
+	assert_true(seam_at(w, 10, &asked));
+	assert_ok(grow_8_to_12(w));
+	assert_ok(backend_advise(w->mmu, gva(w, 10), w->page, MADV_DONTFORK));
+	assert_true(seam_at(w, 10, &asked));
+	assert_ok(grow_8_to_12(w));
+	assert_ok(backend_lock(w->mmu, gva(w, 10), w->page, 2));
+	assert_true(seam_at(w, 10, &asked));
+	assert_ok(grow_8_to_12(w));
+	assert_ok(win_map(w, 10, 1, VMS_PROT_READ, 0, -1, 0));
+	assert_true(seam_at(w, 10, &asked));
+	assert_ok(grow_8_to_12(w));
+	assert_ok(win_move(w, 20, 1, 10, 1, 0));
+	assert_ok(win_protect(w, 10, 1, VMS_PROT_READ));
+	assert_true(seam_at(w, 10, &asked));
+	assert_ok(grow_8_to_12(w));
+	assert_ok(win_unmap(w, 9, 1));
+	assert_true(seam_at(w, 10, &asked));
+	/* A growth that was refused says nothing. */
+	assert_ok(win_anon(w, 9, 1));
+	assert_ok(win_protect(w, 10, 1, VMS_PROT_READ));
+	assert_true(win_move(w, 8, 2, 8, 4, 0) < 0);
+	assert_true(seam_at(w, 10, &asked));
+}
+
 static void advice_locks_and_residency(void **state)
 {
 	struct window *w = *state;
@@ -610,6 +673,7 @@ static const struct {
 	T(growth_by_map),
 	T(growth_in_a_child),
 	T(growth_is_told),
+	T(growth_answers_for_seams),
 	T(advice_locks_and_residency),
 	T(guard_markers),
 	T(tail_of_a_file),
