@@ -127,6 +127,7 @@ static uint64_t punch(struct vms_arena *a, struct frame_list l, struct frame_lis
 			list_append(a, gone, f);
 		}
 	}
+	atomic_fetch_add_explicit(&a->punched, got, memory_order_relaxed);
 	return got;
 }
 

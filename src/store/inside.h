@@ -86,6 +86,7 @@ struct vms_arena {
 
 	_Atomic(int64_t) metadata; /* [F] bytes */
 	_Atomic(uint64_t) evicted; /* [F] pages */
+	_Atomic(uint64_t) punched; /* [F] frames whose memory the host got back, so far */
 	struct epoch_head retired;
 };
 

@@ -34,17 +34,20 @@ int vms_arena_info(struct vms_arena *arena, struct vms_arena_info *info)
 
 int vms_arena_reclaim(struct vms_arena *arena, uint64_t bytes, uint64_t *freed)
 {
-	uint64_t got, page = UINT64_C(1) << arena->page_shift;
+	uint64_t got, before, page = UINT64_C(1) << arena->page_shift;
 	int err = arena_usable(arena);
 
 	if (err)
 		return err;
+	/* Counted where it happens: what eviction frees past the cache's bound is punched there. */
+	before = atomic_load_explicit(&arena->punched, memory_order_relaxed);
 	got = arena_trim(arena, bytes);
 	if (got < bytes) {
 		arena_evict(arena, (bytes - got - 1) / page + 1);
-		got += arena_trim(arena, bytes - got);
+		arena_trim(arena, bytes - got);
 	}
 	if (freed)
-		*freed = got;
+		*freed = (atomic_load_explicit(&arena->punched, memory_order_relaxed) - before) *
+			 page;
 	return 0;
 }

@@ -916,6 +916,63 @@ static void test_evict(void **state)
 	vms_arena_unref(a);
 }
 
+/* More than the cache keeps: part of it is punched while it is evicted, and counts too. */
+#define FLOCK 3000u
+
+struct flock {
+	struct arena_evictable e;
+	struct vms_arena *a;
+	frame_t f[FLOCK];
+	unsigned n;
+};
+
+static bool flock_hold(struct arena_evictable *e)
+{
+	(void)e;
+	return true;
+}
+
+static void flock_let_go(struct arena_evictable *e)
+{
+	(void)e;
+}
+
+static uint64_t flock_evict(struct arena_evictable *e, uint64_t n, unsigned pass)
+{
+	struct flock *s = (struct flock *)e;
+	struct frame_batch b;
+	uint64_t got = 0;
+
+	(void)pass;
+	frame_batch_init(&b, s->a);
+	for (; s->n && got < n; got++)
+		frame_unref(&b, s->f[--s->n]);
+	frame_batch_end(&b);
+	return got;
+}
+
+static void test_reclaim_counts_all(void **state)
+{
+	struct vms_arena *a = make(0, 64 * MIB);
+	static struct flock s;
+	struct arena_nook nook = { 0 };
+	uint64_t freed = 0;
+
+	s = (struct flock){
+		.e = { .evict = flock_evict, .hold = flock_hold, .let_go = flock_let_go },
+		.a = a,
+		.n = FLOCK
+	};
+	for (unsigned j = 0; j < FLOCK; j++)
+		paint(a, s.f[j] = grant_one(a, &nook, FRAME_NONE), 1);
+	arena_evictable_add(a, &s.e);
+	assert_ok(vms_arena_reclaim(a, FLOCK * page, &freed));
+	assert_int_equal(freed, FLOCK * page);
+	arena_evictable_del(a, &s.e);
+	assert_ok(arena_check(a));
+	vms_arena_unref(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -930,6 +987,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fork, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ulimit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_evict, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_reclaim_counts_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ahead, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
