@@ -25,9 +25,10 @@
  *	5 in the end the validators agree, and all that was granted comes back
  *
  * Bytes of a live read may be of two writes (object.h promises no more): where the copies of a
- * reader and a writer cross, even one word may be of both. So a word that fits nothing is fine
- * between two words of different writes. ThreadSanitizer's copying is byte by byte and crosses
- * all the time: there only the bytes that all words have in common are checked.
+ * reader and a writer cross, even one word may be of both, and where they run side by side, some
+ * are. So a live read is wrong when many words fit nothing: a page that is another's, or zeros in a
+ * stripe. ThreadSanitizer's copying is byte by byte and crosses all the time: there only the byte
+ * that all words have in common is checked.
  *
  * Argument: seconds.
  */
@@ -39,6 +40,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,15 +48,17 @@
 #include "object/content.h"
 #include "object/look.h" /* LOOK_TSAN */
 #include "store/arena.h"
+#include "vmspace/pager.h"
 
-#define SHARED	64u
-#define STRIPE	16u
-#define WRITERS 3u /* with stripes: 0 and 1 in A, 2 in B */
-#define MOVED	32u
-#define A_MOVED (SHARED + 2 * STRIPE)
-#define A_PAGES (A_MOVED + MOVED)
-#define B_PAGES (MOVED + STRIPE)
-#define MAGIC	UINT64_C(0xa7)
+#define SHARED	 64u
+#define STRIPE	 16u
+#define WRITERS	 3u /* with stripes: 0 and 1 in A, 2 in B */
+#define MOVED	 32u
+#define A_MOVED	 (SHARED + 2 * STRIPE)
+#define A_PAGES	 (A_MOVED + MOVED)
+#define B_PAGES	 (MOVED + STRIPE)
+#define MAGIC	 UINT64_C(0xa7)
+#define TORN_MAX 64u /* words of a read; a page has 512 */
 #ifdef LOOK_TSAN
 #define TORN_ANYWHERE true
 #else
@@ -68,9 +72,19 @@ static struct vms_object *A, *B;
 static atomic_bool stop;
 static atomic_uint failures;
 static atomic_uint_fast64_t begun[WRITERS], ended[WRITERS]; /* numbers of writes to stripes */
-static atomic_uint_fast64_t counts[8];
 
-enum { N_WRITES, N_READS, N_SNAPSHOTS, N_ZEROS, N_TRANSFERS, N_RESIZES, N_COMMITS, N_CHECKS };
+enum {
+	N_WRITES,
+	N_READS,
+	N_SNAPSHOTS,
+	N_ZEROS,
+	N_TRANSFERS,
+	N_RESIZES,
+	N_COMMITS,
+	N_CHECKS,
+	COUNTS
+};
+static atomic_uint_fast64_t counts[COUNTS];
 
 static const char *const count_name[] = { "writes",    "live reads", "snapshots", "zeros",
 					  "transfers", "resizes",    "commits",	  "checks" };
@@ -136,29 +150,30 @@ static void fill(uint64_t *buf, unsigned writer, uint64_t page, uint64_t n, uint
 			buf[i * P / 8 + k] = word_of(writer, page + i, number);
 }
 
-/* Who wrote the word, and when. */
-static uint64_t write_of(uint64_t w)
+/* inv. 1, of pages that words of `page` on may stand in; numbers low .. high, if high is not 0. */
+static void live_within(const uint64_t *buf, uint64_t page, uint64_t n, uint64_t low, uint64_t high,
+			const char *what)
 {
-	return w & ~(UINT64_C(0xffff) << 32);
-}
+	unsigned odd = 0;
 
-/* May word k of n be of two writes? */
-static bool is_seam(const uint64_t *buf, uint64_t k, uint64_t n)
-{
-	return k == 0 || k + 1 == n || write_of(buf[k - 1]) != write_of(buf[k + 1]);
-}
-
-/* inv. 1, of pages that words of `page` on may stand in. */
-static void live_fits(const uint64_t *buf, uint64_t page, uint64_t n, const char *what)
-{
 	for (uint64_t k = 0; k < n * P / 8; k++) {
-		if (fits(buf[k], page + k / (P / 8)) || is_seam(buf, k, n * P / 8))
+		uint64_t number = buf[k] & UINT32_MAX;
+
+		if (fits(buf[k], page + k / (P / 8)) &&
+		    (TORN_ANYWHERE || !high || (number >= low && number <= high)))
 			continue;
-		bad("%s: page %llu, word %llu is %#llx", what,
+		if (++odd <= TORN_MAX)
+			continue;
+		bad("%s: page %llu, word %llu is %#llx, numbers %#llx .. %#llx", what,
 		    (unsigned long long)(page + k / (P / 8)), (unsigned long long)(k % (P / 8)),
-		    (unsigned long long)buf[k]);
+		    (unsigned long long)buf[k], (unsigned long long)low, (unsigned long long)high);
 		return;
 	}
+}
+
+static void live_fits(const uint64_t *buf, uint64_t page, uint64_t n, const char *what)
+{
+	live_within(buf, page, n, 0, 0, what);
 }
 
 /* inv. 2: one word all over each page, that fits. */
@@ -217,23 +232,10 @@ static void stripe_fits(const uint64_t *buf, unsigned writer, uint64_t low, uint
 static void live_stripe(unsigned writer, uint64_t *buf)
 {
 	uint64_t low = atomic_load(&ended[writer]), high, at = stripe_at(writer);
-	const uint64_t n = STRIPE * P / 8;
 
 	must(vms_object_read(home(writer), at * P, buf, STRIPE * P, NULL), "read of a stripe");
 	high = atomic_load(&begun[writer]);
-	live_fits(buf, at, STRIPE, "live stripe");
-	for (uint64_t k = 0; !TORN_ANYWHERE && k < n; k++) {
-		uint64_t number = buf[k] & UINT32_MAX;
-
-		if ((buf[k] >> 48 & 0xff) == writer && number >= low && number <= high)
-			continue;
-		if (is_seam(buf, k, n))
-			continue;
-		bad("live: stripe %u, word %llu is %#llx, not of %#llx .. %#llx", writer,
-		    (unsigned long long)k, (unsigned long long)buf[k], (unsigned long long)low,
-		    (unsigned long long)high);
-		return;
-	}
+	live_within(buf, at, STRIPE, low, high, "live stripe");
 }
 
 /* ---- Threads ---- */
@@ -338,7 +340,7 @@ static void snapshot_a(struct thread *t)
 		unchanged(t, s2, A_PAGES, "its own");
 		must(vms_object_write(s2, page * P + 1, "other", 5, NULL), "write of a snapshot");
 		must(vms_object_op(s2, VMS_OBJECT_ZERO, page * P / 2, P, NULL), "zero");
-		must(vms_object_resize(s2, page * P), "resize");
+		must(vms_object_resize(s2, page * P, NULL), "resize");
 	}
 	unchanged(t, s, A_PAGES, "its own child's");
 	if (next(&t->seed) % 2) {
@@ -456,8 +458,8 @@ static void *resizer_thread(void *arg)
 	while (going()) {
 		uint64_t page = next(&t->seed) % A_PAGES, bytes = page * P;
 
-		must(vms_object_resize(r, bytes), "shrink");
-		must(vms_object_resize(r, A_PAGES * P), "grow");
+		must(vms_object_resize(r, bytes, NULL), "shrink");
+		must(vms_object_resize(r, A_PAGES * P, NULL), "grow");
 		must(vms_object_read(r, bytes, t->buf, (A_PAGES - page) * P, NULL), "read");
 		if (!all_zero(t->buf, (A_PAGES - page) * P / 8))
 			bad("what a shrink took from page %llu on is back",
@@ -496,6 +498,27 @@ static void *(*const body[])(void *) = {
 };
 #define THREADS (sizeof(body) / sizeof(body[0]))
 
+static struct thread team[THREADS];
+
+/* n threads for the given time, and how often each thing was done. */
+static void run_threads(void *(*const *work)(void *), unsigned n)
+{
+	struct timespec rest = { .tv_sec = (time_t)seconds,
+				 .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9) };
+
+	atomic_store(&stop, false);
+	for (unsigned i = 0; i < n; i++)
+		assert_ok(pthread_create(&team[i].thread, NULL, work[i], &team[i]));
+	nanosleep(&rest, NULL);
+	atomic_store(&stop, true);
+	for (unsigned i = 0; i < n; i++)
+		assert_ok(pthread_join(team[i].thread, NULL));
+	for (unsigned i = 0; i < COUNTS; i++)
+		print_message("%s %llu%s", count_name[i], (unsigned long long)counts[i],
+			      i + 1 < COUNTS ? ", " : "\n");
+	assert_int_equal(atomic_load(&failures), 0);
+}
+
 static struct vms_object *anon(uint64_t npages)
 {
 	struct vms_object_params p = { .size = sizeof(p), .bytes = npages * P };
@@ -507,47 +530,269 @@ static struct vms_object *anon(uint64_t npages)
 
 static void everything_at_once(void **state)
 {
-	static struct thread t[THREADS];
-	struct timespec rest = { .tv_sec = (time_t)seconds,
-				 .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9) };
-
 	A = anon(A_PAGES);
 	B = anon(B_PAGES);
-	for (unsigned i = 0; i < THREADS; i++) {
-		t[i].id = i;
-		t[i].seed = 0x9e3779b9u * (i + 1);
-		t[i].buf = malloc(A_PAGES * P);
-		t[i].buf2 = malloc(A_PAGES * P);
-	}
 	for (unsigned w = 0; w < WRITERS; w++)
-		write_stripe(&t[w], w);
+		write_stripe(&team[w], w);
 	atomic_store(&resized, snapshot(A, A_PAGES, VMS_OBJECT_RESIZABLE));
-	assert_int_equal(atomic_load(&failures), 0);
-	for (unsigned i = 0; i < THREADS; i++)
-		assert_ok(pthread_create(&t[i].thread, NULL, body[i], &t[i]));
-	while (going() && (rest.tv_sec || rest.tv_nsec)) {
-		nanosleep(&rest, NULL);
-		break;
-	}
-	atomic_store(&stop, true);
-	for (unsigned i = 0; i < THREADS; i++)
-		assert_ok(pthread_join(t[i].thread, NULL));
-	for (unsigned i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-		print_message("%s %llu%s", count_name[i], (unsigned long long)counts[i],
-			      i + 1 < sizeof(counts) / sizeof(counts[0]) ? ", " : "\n");
-	assert_int_equal(atomic_load(&failures), 0);
+	run_threads(body, THREADS);
 	check(A);
 	check(B);
+	assert_int_equal(atomic_load(&failures), 0);
 	vms_object_unref(A);
 	vms_object_unref(B);
 	vms_object_unref(atomic_load(&resized));
-	for (unsigned i = 0; i < THREADS; i++) {
-		free(t[i].buf);
-		free(t[i].buf2);
+	for (unsigned i = 0; i < COUNTS; i++)
+		assert_true(counts[i] > 0); /* nobody stood still */
+}
+
+/* ---- Under a limit ---- */
+
+/*
+ * More content than the arena may hold: an object of a file pager, an overlay of another file, a
+ * discardable cache, and somebody who takes back what can be taken.
+ *
+ *	6 a page of the paged object is as its file, or as its only writer left it
+ *	7 what a lock says is there is there; what it says was discarded reads zero
+ *	8 -ENOMEM is the only refusal, and changes nothing
+ */
+#define PAGED 96u
+#define LIMIT 48u /* pages */
+#define CACHE 8u
+
+static struct {
+	struct vms_arena *arena;
+	struct vms_pager *pager;
+	struct vms_object *paged, *file, *over, *cache;
+	atomic_uint_fast64_t written[PAGED]; /* number of the last write that has ended */
+	atomic_uint_fast64_t refused, discarded, reclaimed;
+} tight;
+
+static bool refused(int err, const char *what)
+{
+	if (err == -ENOMEM) {
+		atomic_fetch_add(&tight.refused, 1);
+		return true;
 	}
-	/* Nobody stood still. */
-	for (unsigned i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-		assert_true(counts[i] > 0);
+	must(err, what);
+	return err != 0;
+}
+
+/* inv. 6 and 8. Writes the odd pages; the even ones are the file's for ever. */
+static void *paged_writer(void *arg)
+{
+	struct thread *t = arg;
+
+	for (uint64_t number = 1; going(); number++) {
+		uint64_t page = (next(&t->seed) % PAGED) | 1, was = tight.written[page];
+
+		if (refused(vms_object_read(tight.paged, page * P, t->buf, P, NULL), "read back")) {
+			must(vms_pager_file_sync(tight.paged), "sync"); /* clean pages can go */
+			continue;
+		}
+		still_fits(t->buf, page, 1, "paged");
+		if ((t->buf[0] & UINT32_MAX) != was)
+			bad("paged: page %llu has number %#llx, not %llu", (unsigned long long)page,
+			    (unsigned long long)t->buf[0], (unsigned long long)was);
+		fill(t->buf, 1, page, 1, number);
+		if (refused(vms_object_write(tight.paged, page * P, t->buf, P, NULL), "write"))
+			continue;
+		atomic_store(&tight.written[page], number);
+		counted(N_WRITES);
+	}
+	return NULL;
+}
+
+static void *paged_reader(void *arg)
+{
+	struct thread *t = arg;
+
+	while (going()) {
+		uint64_t page = next(&t->seed) % (PAGED - 8), n = next(&t->seed) % 8 + 1;
+
+		if (refused(vms_object_read(tight.paged, page * P, t->buf, n * P, NULL), "read"))
+			continue;
+		live_fits(t->buf, page, n, "paged");
+		for (uint64_t i = (page & 1); i < n; i += 2) {
+			fill(t->buf2, 0, page + i, 1, 0);
+			if (memcmp(t->buf2, t->buf + i * P / 8, P))
+				bad("paged: page %llu is not its file's",
+				    (unsigned long long)(page + i));
+		}
+		counted(N_READS);
+	}
+	return NULL;
+}
+
+/* An overlay's own pages hold some of what there is; zero gives them back. */
+static void *overlay_writer(void *arg)
+{
+	struct thread *t = arg;
+
+	for (uint64_t number = 1; going(); number++) {
+		uint64_t page = next(&t->seed) % 16, at = page * P + 8;
+		uint64_t word = word_of(3, page, number);
+
+		if (refused(vms_object_write(tight.over, at, &word, 8, NULL), "write above"))
+			continue;
+		must(vms_object_read(tight.over, page * P, t->buf, P, NULL), "read above");
+		if (t->buf[1] != word || t->buf[0] != word_of(0, page, 0) ||
+		    t->buf[P / 8 - 1] != word_of(0, page, 0))
+			bad("overlay: page %llu is wrong", (unsigned long long)page);
+		if (number % 16)
+			continue;
+		must(vms_object_resize(tight.over, 0, NULL), "resize");
+		must(vms_object_resize(tight.over, PAGED * P, NULL), "resize");
+		/* Nothing of the file shows any more: another one. */
+		vms_object_unref(tight.over);
+		do {
+			struct vms_object_params p = { .size = sizeof(p),
+						       .flags = VMS_OBJECT_RESIZABLE,
+						       .bytes = PAGED * P };
+
+			must(vms_object_child(tight.file, VMS_CHILD_SNAPSHOT_LAZY, 0, &p,
+					      &tight.over),
+			     "overlay");
+		} while (0);
+		counted(N_SNAPSHOTS);
+	}
+	return NULL;
+}
+
+/* inv. 7. */
+static void *cache_user(void *arg)
+{
+	struct thread *t = arg;
+
+	for (uint64_t number = 1; going(); number++) {
+		int discarded = 0;
+
+		must(vms_object_lock(tight.cache, &discarded), "lock");
+		must(vms_object_read(tight.cache, 0, t->buf, CACHE * P, NULL), "read of the cache");
+		if (discarded)
+			atomic_fetch_add(&tight.discarded, 1);
+		for (uint64_t k = 0; discarded && k < CACHE * P / 8; k++)
+			if (t->buf[k]) {
+				bad("cache: discarded, but not zero");
+				break;
+			}
+		if (!discarded)
+			still_fits(t->buf, 0, CACHE, "cache");
+		fill(t->buf, 5, 0, CACHE, number);
+		if (!refused(vms_object_write(tight.cache, 0, t->buf, CACHE * P, NULL), "fill")) {
+			must(vms_object_read(tight.cache, 0, t->buf2, CACHE * P, NULL),
+			     "read back");
+			if (memcmp(t->buf, t->buf2, CACHE * P))
+				bad("cache: what is locked has changed");
+		}
+		must(vms_object_unlock(tight.cache), "unlock");
+		counted(N_COMMITS);
+		if (number % 4 == 0)
+			usleep(50); /* for those who want its pages */
+	}
+	return NULL;
+}
+
+static void *reclaimer(void *arg)
+{
+	struct thread *t = arg;
+
+	while (going()) {
+		uint64_t freed = 0, page = next(&t->seed) % (PAGED - 4);
+
+		must(vms_arena_reclaim(tight.arena, next(&t->seed) % 16 * P, &freed), "reclaim");
+		atomic_fetch_add(&tight.reclaimed, freed / P);
+		must(vms_object_op(tight.paged, VMS_OBJECT_DONT_NEED, page * P, 4 * P, NULL),
+		     "hint");
+		if (next(&t->seed) % 8 == 0)
+			must(vms_pager_file_sync(tight.paged), "sync");
+		if (next(&t->seed) % 64 == 0)
+			check(tight.paged);
+	}
+	return NULL;
+}
+
+static int file_of(uint64_t npages)
+{
+	int fd = memfd_create("stress-objects", MFD_CLOEXEC);
+	uint64_t *buf = malloc(npages * P);
+
+	assert_true(fd >= 0);
+	fill(buf, 0, 0, npages, 0);
+	assert_int_equal(pwrite(fd, buf, npages * P, 0), (ssize_t)(npages * P));
+	free(buf);
+	return fd;
+}
+
+static void tight_up(int fd, int below)
+{
+	struct vms_arena_params where = { .size = sizeof(where),
+					  .limit = LIMIT * P,
+					  .reserve = UINT64_C(1) << 28 };
+	struct vms_object_params p = { .size = sizeof(p), .bytes = PAGED * P };
+
+	memset(&tight, 0, sizeof(tight));
+	assert_ok(vms_arena_create(&where, &tight.arena));
+	assert_ok(vms_pager_file(fd, &tight.pager));
+	assert_ok(vms_object_create_paged(tight.arena, tight.pager, 0, &p, &tight.paged));
+	assert_ok(vms_object_create_file(tight.arena, below, &p, &tight.file));
+	p.flags = VMS_OBJECT_RESIZABLE;
+	assert_ok(vms_object_child(tight.file, VMS_CHILD_SNAPSHOT_LAZY, 0, &p, &tight.over));
+	p.flags = VMS_OBJECT_DISCARDABLE;
+	p.bytes = CACHE * P;
+	assert_ok(vms_object_create(tight.arena, &p, &tight.cache));
+}
+
+/* What was written is in the file after the last sync. */
+static void in_the_file(int fd)
+{
+	uint64_t word;
+
+	must(vms_pager_file_sync(tight.paged), "last sync");
+	for (uint64_t page = 0; page < PAGED; page++) {
+		assert_int_equal(pread(fd, &word, 8, (off_t)(page * P)), 8);
+		if ((word & UINT32_MAX) != tight.written[page])
+			bad("file: page %llu has %#llx, not number %llu", (unsigned long long)page,
+			    (unsigned long long)word, (unsigned long long)tight.written[page]);
+	}
+}
+
+static void tight_down(void)
+{
+	struct vms_arena_info info = { .size = sizeof(info) };
+
+	vms_object_unref(tight.paged);
+	vms_object_unref(tight.over);
+	vms_object_unref(tight.file);
+	vms_object_unref(tight.cache);
+	vms_pager_close(tight.pager);
+	epoch_synchronize();
+	assert_ok(arena_check(tight.arena));
+	assert_ok(vms_arena_info(tight.arena, &info));
+	assert_int_equal(info.granted, 0);
+	vms_arena_unref(tight.arena);
+}
+
+static void more_than_there_is_room_for(void **state)
+{
+	static void *(*const work[])(void *) = { paged_writer,	 paged_reader, paged_reader,
+						 overlay_writer, cache_user,   reclaimer };
+	int fd = file_of(PAGED), below = file_of(PAGED);
+
+	tight_up(fd, below);
+	run_threads(work, sizeof(work) / sizeof(work[0]));
+	print_message("refused %llu, discarded %llu, reclaimed %llu pages\n",
+		      (unsigned long long)tight.refused, (unsigned long long)tight.discarded,
+		      (unsigned long long)tight.reclaimed);
+	in_the_file(fd);
+	check(tight.paged);
+	check(tight.over);
+	check(tight.cache);
+	assert_int_equal(atomic_load(&failures), 0);
+	assert_true(tight.reclaimed > 0);
+	tight_down();
+	close(fd);
+	close(below);
 }
 
 static int begin(void **state)
@@ -556,6 +801,15 @@ static int begin(void **state)
 
 	P = (uint64_t)sysconf(_SC_PAGESIZE);
 	assert_ok(vms_arena_create(&p, &arena));
+	atomic_store(&failures, 0);
+	for (unsigned i = 0; i < COUNTS; i++)
+		counts[i] = 0;
+	for (unsigned i = 0; i < THREADS; i++) {
+		team[i].id = i;
+		team[i].seed = 0x9e3779b9u * (i + 1);
+		team[i].buf = malloc(A_PAGES * P);
+		team[i].buf2 = malloc(A_PAGES * P);
+	}
 	return 0;
 }
 
@@ -568,6 +822,10 @@ static int end(void **state)
 	assert_ok(vms_arena_info(arena, &info));
 	assert_int_equal(info.granted, 0);
 	vms_arena_unref(arena);
+	for (unsigned i = 0; i < THREADS; i++) {
+		free(team[i].buf);
+		free(team[i].buf2);
+	}
 	return 0;
 }
 
@@ -575,6 +833,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(everything_at_once, begin, end),
+		cmocka_unit_test_setup_teardown(more_than_there_is_room_for, begin, end),
 	};
 
 	if (argc > 1)
