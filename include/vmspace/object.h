@@ -276,13 +276,15 @@ VMS_API int vms_object_op(struct vms_object *obj, enum vms_object_op op, uint64_
 /*
  * vms_object_resize - set the size, rounded up to a page; the stream size becomes `bytes`.
  *
- * Shrinking drops pages, and what children inherited of them; growing shows zeros.
- * Returns:   0, or -EPERM (not RESIZABLE), -ERANGE, -EBUSY (a page beyond is pinned), -ENOMEM,
- *            -ESTALE
+ * Shrinking drops pages, and what children inherited of them; growing shows zeros. Where the stream
+ * ends inside a page from now on, the rest of that page becomes zero: an overlay may have to wait for
+ * it. Of a paged object it is left alone if it is absent.
+ * Returns:   0, VMS_WAIT, or -EPERM (not RESIZABLE), -ERANGE, -EBUSY (a page beyond is pinned),
+ *            -EAGAIN, -ENOMEM, -ESTALE, what the pager or the file answered
  * Since:     0.2
  * Source:    reference rows F62, F106
  */
-VMS_API int vms_object_resize(struct vms_object *obj, uint64_t bytes);
+VMS_API int vms_object_resize(struct vms_object *obj, uint64_t bytes, struct vms_wait *wait);
 
 /*
  * vms_object_set_stream_size - the length of the content, at most the object's size.

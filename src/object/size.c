@@ -93,7 +93,7 @@ int vms_object_set_stream_size(struct vms_object *obj, uint64_t bytes, struct vm
 
 /*
  * The last page's tail. A paged content's absent page stays so: what its pager brings is the
- * pager's business, and a resize has nothing to wait with. One that is there is zeroed without its
+ * pager's business. One that is there is zeroed without its
  * leave, and dirty: the caller who resizes knows.
  */
 static int tail_prepare(struct resize *r) REQUIRES(r->c->family->lock)
@@ -210,7 +210,7 @@ static int resize_try(struct resize *r) REQUIRES(r->c->family->lock)
 	return 0;
 }
 
-int vms_object_resize(struct vms_object *obj, uint64_t bytes)
+int vms_object_resize(struct vms_object *obj, uint64_t bytes, struct vms_wait *wait)
 {
 	struct resize r = { .bytes = bytes };
 	uint64_t page;
@@ -227,7 +227,7 @@ int vms_object_resize(struct vms_object *obj, uint64_t bytes)
 		return fail(-ERANGE, "resize: %#" PRIx64 " bytes are above %#" PRIx64, bytes,
 			    BYTES_MAX - page);
 	r.now = align_up(bytes, page) >> r.c->shift;
-	ask_init(&r.ask, NULL);
+	ask_init(&r.ask, wait);
 	frame_batch_init(&r.freed, r.c->arena);
 	do {
 		lock_take(&r.c->family->lock);

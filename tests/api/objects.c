@@ -842,7 +842,7 @@ static void sizes_are_refused(void **state)
 
 		judge(row[i].what,
 		      row[i].stream ? vms_object_set_stream_size(obj, row[i].bytes, NULL)
-				    : vms_object_resize(obj, row[i].bytes),
+				    : vms_object_resize(obj, row[i].bytes, NULL),
 		      row[i].err);
 	}
 	table_end();
@@ -1099,7 +1099,7 @@ static int in_child(void)
 		STALE(vms_object_op(o, VMS_OBJECT_COMMIT, 0, P, NULL));
 		STALE(vms_object_op(o, VMS_OBJECT_DECOMMIT, 1, P, NULL));
 		STALE(vms_object_op(o, VMS_OBJECT_ZERO, 0, P, NULL));
-		STALE(vms_object_resize(o, 0));
+		STALE(vms_object_resize(o, 0, NULL));
 		STALE(vms_object_set_stream_size(o, 0, NULL));
 		STALE(vms_object_pin(o, 0, P, 0, NULL));
 		STALE(vms_object_unpin(o, P, P));

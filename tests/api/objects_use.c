@@ -173,7 +173,7 @@ static void nothing_at_the_end_is_fine(void **state)
 	assert_ok(vms_object_transfer(a, 2 * P, 0, b, 2 * P, 0));
 	assert_ok(vms_object_set_stream_size(a, 2 * P, NULL));
 	assert_ok(vms_object_set_stream_size(a, 0, NULL));
-	assert_ok(vms_object_resize(a, 0));
+	assert_ok(vms_object_resize(a, 0, NULL));
 	assert_ok(vms_object_read(a, 0, NULL, 0, NULL));
 	assert_int_equal(info_of(a).bytes, 0);
 	vms_object_unref(a);
@@ -194,7 +194,7 @@ static void sizes_round_up(void **state)
 
 		assert_int_equal(info_of(a).bytes, (bytes + P - 1) / P * P);
 		assert_int_equal(info_of(a).stream_size, bytes);
-		assert_ok(vms_object_resize(a, bytes + 7));
+		assert_ok(vms_object_resize(a, bytes + 7, NULL));
 		assert_int_equal(info_of(a).bytes, (bytes + 7 + P - 1) / P * P);
 		assert_int_equal(info_of(a).stream_size, bytes + 7);
 		vms_object_unref(a);
@@ -229,8 +229,8 @@ static void the_largest_object_works(void **state)
 	assert_int_equal(vms_object_pin(s, 0, size, 0, NULL), -ENOMEM);
 	assert_int_equal(vms_object_pin(s, P, size - P, 1, NULL), -ENOMEM);
 	is(s, size - P, P, 'z');
-	assert_ok(vms_object_resize(a, P));
-	assert_ok(vms_object_resize(a, size));
+	assert_ok(vms_object_resize(a, P, NULL));
+	assert_ok(vms_object_resize(a, size, NULL));
 	is(a, size - P, P, 0);
 	vms_object_unref(a);
 	vms_object_unref(s);
@@ -279,7 +279,7 @@ static void children_reach_past_their_parents(void **state)
 	is(behind, 0, 4 * P, 0);
 	is(far, 0, 8 * P, 0);
 	/* What the parent gets later is not theirs. */
-	assert_ok(vms_object_resize(a, 16 * P));
+	assert_ok(vms_object_resize(a, 16 * P, NULL));
 	put(a, 4 * P, 8 * P, 'b');
 	is(over, P, 3 * P, 0);
 	is(behind, 0, 4 * P, 0);
@@ -301,8 +301,8 @@ static void what_was_inherited_never_grows(void **state)
 
 	top = child_told(f, LAZY, 0, 8 * P, VMS_OBJECT_RESIZABLE, NULL);
 	is(top, 0, 8 * P, 'f');
-	assert_ok(vms_object_resize(top, 3 * P));
-	assert_ok(vms_object_resize(top, 8 * P));
+	assert_ok(vms_object_resize(top, 3 * P, NULL));
+	assert_ok(vms_object_resize(top, 8 * P, NULL));
 	is(top, 0, 3 * P, 'f');
 	is(top, 3 * P, 5 * P, 0);
 	next = child(top, LAZY, P, 16 * P);
@@ -366,13 +366,13 @@ static void references_of_references(void **state)
 		o[2] = child_told(o[1], REFERENCE, 0, 0, VMS_OBJECT_RESIZABLE, &told[2]);
 		o[3] = child_told(o[2], REFERENCE, 0, 0, 0, &told[3]);
 		put(o[3], 3 * P, P, 'r');
-		assert_ok(vms_object_resize(o[2], 8 * P));
+		assert_ok(vms_object_resize(o[2], 8 * P, NULL));
 		for (unsigned i = 0; i < 4; i++) {
 			is(o[i], 3 * P, P, 'r');
 			assert_int_equal(info_of(o[i]).bytes, 8 * P);
 			assert_int_equal(info_of(o[i]).total, i ? 0 : P);
 		}
-		assert_int_equal(vms_object_resize(o[3], 0), -EPERM);
+		assert_int_equal(vms_object_resize(o[3], 0, NULL), -EPERM);
 		drop(o, 3, backwards);
 		is(o[3], 3 * P, P, 'r'); /* a name keeps what it names */
 		assert_int_equal(granted(), 1);

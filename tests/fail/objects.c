@@ -566,22 +566,22 @@ static int prefetch(void)
 
 static int shrink(void)
 {
-	return vms_object_resize(s.obj[A], 63 * P + 100);
+	return vms_object_resize(s.obj[A], 63 * P + 100, NULL);
 }
 
 static int shrink_child(void)
 {
-	return vms_object_resize(s.obj[S2], 2 * P + 1);
+	return vms_object_resize(s.obj[S2], 2 * P + 1, NULL);
 }
 
 static int shrink_overlay(void)
 {
-	return vms_object_resize(s.obj[O], 5 * P + 1);
+	return vms_object_resize(s.obj[O], 5 * P + 1, NULL);
 }
 
 static int grow_paged(void)
 {
-	return vms_object_resize(s.obj[G], 300 * P);
+	return vms_object_resize(s.obj[G], 300 * P, NULL);
 }
 
 static int lower_stream(void)

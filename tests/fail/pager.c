@@ -280,7 +280,7 @@ static void all_dirty(struct state *s)
 static void with_growth(struct state *s)
 {
 	s->obj = paged(s->arena, &s->script, 1, VMS_OBJECT_RESIZABLE, 100);
-	assert_ok(vms_object_resize(s->obj, 64 * 64 * 64 * 3 * P));
+	assert_ok(vms_object_resize(s->obj, 64 * 64 * 64 * 3 * P, NULL));
 	assert_ok(vms_object_write(s->obj, 300 * P, s->buf, 5 * P, NULL));
 }
 
@@ -358,7 +358,7 @@ static void with_dirt(struct state *s)
 	for (uint64_t i = 0; i < 5; i++)
 		assert_ok(vms_object_write(s->obj, i * 100 * P, s->buf, 70 * P, NULL));
 	assert_ok(vms_object_op(s->obj, VMS_OBJECT_ZERO, 480 * P, 50 * P, NULL));
-	assert_ok(vms_object_resize(s->obj, (PAGES + 100) * P));
+	assert_ok(vms_object_resize(s->obj, (PAGES + 100) * P, NULL));
 }
 
 static int sync_file(struct state *s)

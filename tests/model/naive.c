@@ -548,8 +548,12 @@ int naive_resize(struct naive_view *v, uint64_t bytes)
 		unsigned page = (unsigned)(bytes / P);
 
 		/* F62. What a pager has yet to bring is its own affair. */
-		if (c->kind != VMS_OBJECT_KIND_PAGED && absent(c, page))
-			return c->below->detached ? -EBUSY : -EAGAIN;
+		if (c->kind != VMS_OBJECT_KIND_PAGED) {
+			int err = fetch(c, page);
+
+			if (err)
+				return err;
+		}
 		if (!absent(c, page))
 			zero_tail(c, bytes);
 	}

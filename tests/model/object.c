@@ -528,7 +528,7 @@ static void do_resize(void)
 	uint64_t bytes = any_size();
 
 	describe("resize %u to %#" PRIx64, index_of(p), bytes);
-	expect(vms_object_resize(p->obj, bytes), naive_resize(p->naive, bytes));
+	expect(SETTLED(vms_object_resize(p->obj, bytes, &wait)), naive_resize(p->naive, bytes));
 }
 
 static void do_stream(void)

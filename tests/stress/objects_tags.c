@@ -179,9 +179,9 @@ static void step_paged(unsigned r)
 		err = vms_pager_file_sync(s.root);
 		break;
 	case 5:
-		err = vms_object_resize(s.root, (PAGES - r % 7) * P);
+		err = vms_object_resize(s.root, (PAGES - r % 7) * P, NULL);
 		if (!err)
-			err = vms_object_resize(s.root, PAGES * P);
+			err = vms_object_resize(s.root, PAGES * P, NULL);
 		break;
 	case 6:
 	case 7:

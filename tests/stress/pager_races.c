@@ -138,7 +138,7 @@ static void resize_against_a_write(void **state)
 		c = (struct call){ .fn = do_dirtied, .script = &s, .obj = obj, .n = 17 };
 		if (i % 2)
 			call_start(&c);
-		assert_ok(vms_object_resize(obj, i % 17 * P));
+		assert_ok(vms_object_resize(obj, i % 17 * P, NULL));
 		answered = i % 2 ? call_end(&c) : -ERANGE;
 		/* What is left of the packet is answered, or the writer would wait for it. */
 		if (answered && i % 17)

@@ -421,8 +421,8 @@ static void sizes_beyond_all_memory(void **state)
 	assert_ok(vms_object_write(a, huge - 1, &c, 1, NULL));
 	assert_ok(vms_object_transfer(a, 0, huge, a, 0, 0));
 	is(a, huge - 1, 1, 1);
-	assert_ok(vms_object_resize(a, 0));
-	assert_ok(vms_object_resize(a, huge));
+	assert_ok(vms_object_resize(a, 0, NULL));
+	assert_ok(vms_object_resize(a, huge, NULL));
 	is(a, huge - 1, 1, 0);
 	assert_ok(vms_arena_info(f->arena, &info));
 	assert_true(info.metadata < 1 << 20);
@@ -439,25 +439,25 @@ static void sizes_follow(void **state)
 	struct vms_object *fixed = anon(f->arena, P, 0);
 	struct vms_object_info info = { .size = sizeof(info) };
 
-	assert_int_equal(vms_object_resize(fixed, UINT64_MAX), -EPERM);
-	assert_int_equal(vms_object_resize(a, UINT64_MAX), -ERANGE);
+	assert_int_equal(vms_object_resize(fixed, UINT64_MAX, NULL), -EPERM);
+	assert_int_equal(vms_object_resize(a, UINT64_MAX, NULL), -ERANGE);
 	put(a, 0, 100 * P, 'a');
 	b = child(a, VMS_CHILD_SNAPSHOT, 0, 100 * P, 0);
-	assert_ok(vms_object_resize(a, 50 * P + 10));
+	assert_ok(vms_object_resize(a, 50 * P + 10, NULL));
 	assert_ok(vms_object_info(a, &info));
 	assert_int_equal(info.bytes, 51 * P);
 	assert_int_equal(info.stream_size, 50 * P + 10);
 	is(a, 0, 50 * P + 10, 'a');
 	is(a, 50 * P + 10, P - 10, 0);
 	is(b, 0, 100 * P, 'a');
-	assert_ok(vms_object_resize(a, 100 * P));
+	assert_ok(vms_object_resize(a, 100 * P, NULL));
 	is(a, 51 * P, 49 * P, 0);
 	assert_ok(vms_object_pin(a, 60 * P, P, 0, NULL));
-	assert_int_equal(vms_object_resize(a, 60 * P), -EBUSY);
-	assert_ok(vms_object_resize(a, 61 * P));
+	assert_int_equal(vms_object_resize(a, 60 * P, NULL), -EBUSY);
+	assert_ok(vms_object_resize(a, 61 * P, NULL));
 	assert_ok(vms_object_unpin(a, 60 * P, P));
-	assert_ok(vms_object_resize(a, 0));
-	assert_ok(vms_object_resize(a, 3 * P));
+	assert_ok(vms_object_resize(a, 0, NULL));
+	assert_ok(vms_object_resize(a, 3 * P, NULL));
 	is(a, 0, 3 * P, 0);
 	sound(a);
 	vms_object_unref(fixed);
@@ -680,7 +680,7 @@ static int scene_run(void *arg)
 	case 1:
 		return vms_object_op(s->b, VMS_OBJECT_ZERO, 10 * P + 1, 80 * P, NULL);
 	case 2:
-		return vms_object_resize(s->b, 50 * P + 1);
+		return vms_object_resize(s->b, 50 * P + 1, NULL);
 	case 3:
 		return vms_object_transfer(s->a, 150 * P, 50 * P, s->b, 60 * P, 0);
 	case 4:

@@ -338,7 +338,7 @@ static void step_resize(struct layer *l)
 {
 	uint64_t npages = some(PAGES + 1);
 
-	assert_ok(vms_object_resize(l->obj, npages * P));
+	assert_ok(vms_object_resize(l->obj, npages * P, NULL));
 	for (uint64_t i = npages; i < PAGES; i++) {
 		memset(l->bytes + i * P, 0, P);
 		l->private[i] = false;

@@ -103,7 +103,7 @@ static void random_resize(struct model *m)
 {
 	uint64_t bytes = some(PAGES * P + 1), npages = (bytes + P - 1) / P;
 	bool busy = npages < m->npages && pinned(m, npages, m->npages - npages);
-	int err = vms_object_resize(m->obj, bytes);
+	int err = vms_object_resize(m->obj, bytes, NULL);
 
 	assert_int_equal(err, busy ? -EBUSY : 0);
 	if (err)

@@ -602,7 +602,7 @@ static void growth(void **state)
 {
 	struct vms_object *obj = paged(arena, &script, 1, VMS_OBJECT_RESIZABLE, 4);
 
-	assert_ok(vms_object_resize(obj, 1000 * P));
+	assert_ok(vms_object_resize(obj, 1000 * P, NULL));
 	assert_int_equal(vms_pager_modified(script.pager, obj, 1), 1);
 	dirty_is(obj, 1, 4, 996, 1);
 	assert_zero_page(obj, 4);
@@ -623,8 +623,8 @@ static void growth(void **state)
 	dirty_is(obj, 0);
 	assert_page(obj, 2, 501);
 	assert_zero_page(obj, 502);
-	assert_ok(vms_object_resize(obj, 2 * P));
-	assert_ok(vms_object_resize(obj, 4 * P));
+	assert_ok(vms_object_resize(obj, 2 * P, NULL));
+	assert_ok(vms_object_resize(obj, 4 * P, NULL));
 	dirty_is(obj, 1, 2, 2, 1);
 	assert_zero_page(obj, 3);
 	assert_sound(obj);
@@ -676,7 +676,7 @@ static void shrink_wakes(void **state)
 	expect(&script, NOTE_READ, 4, 4);
 	must_wait(obj, false, 0, 3, &c);
 	expect(&script, NOTE_READ, 0, 3);
-	assert_ok(vms_object_resize(obj, 6 * P));
+	assert_ok(vms_object_resize(obj, 6 * P, NULL));
 	assert_sound(obj);
 	assert_ok(vms_wait_block(&a, 0));
 	assert_int_equal(vms_object_read(obj, 10 * P, buf, P, &a), -ERANGE);

@@ -180,7 +180,7 @@ static void grows(void **state)
 {
 	struct vms_object *obj = file_object(arena, 0, VMS_OBJECT_RESIZABLE, BYTES);
 
-	assert_ok(vms_object_resize(obj, 300 * P + 10));
+	assert_ok(vms_object_resize(obj, 300 * P + 10, NULL));
 	reads_as(obj, model, 301 * P);
 	write_both(obj, 250 * P, 3 * P, 1);
 	assert_ok(vms_pager_file_sync(obj));
