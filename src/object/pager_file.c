@@ -129,7 +129,7 @@ static int write_all(const struct source *s, const unsigned char *buf, uint64_t 
 static int find_zeros(struct filling *f)
 {
 	const struct source *s = f->source;
-	uint64_t size;
+	uint64_t size = 0;
 	int err = file_size(s, &size);
 
 	for (uint64_t i = 0; !err && i < f->n; i++)
