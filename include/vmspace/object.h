@@ -290,8 +290,8 @@ VMS_API int vms_object_resize(struct vms_object *obj, uint64_t bytes, struct vms
  * vms_object_set_stream_size - the length of the content, at most the object's size.
  *
  * Lowering it zeroes the rest of its last page. Nothing else depends on it here.
- * Returns:   0, VMS_WAIT, or -ERANGE, -ENOTSUP (file and host objects, slices), -EAGAIN, -ENOMEM,
- *            -ESTALE
+ * Returns:   0, VMS_WAIT, or -ERANGE, -ENOTSUP (file and host objects, slices), -EACCES (NO_WRITE),
+ *            -EAGAIN, -ENOMEM, -ESTALE, what the pager or the file answered
  * Since:     0.2
  * Source:    reference row F64
  */

@@ -72,6 +72,9 @@ int vms_object_set_stream_size(struct vms_object *obj, uint64_t bytes, struct vm
 	if (c->kind == CONTENT_FILE || c->kind == CONTENT_HOST ||
 	    view_of(obj)->kind == VMS_OBJECT_KIND_SLICE)
 		return fail(-ENOTSUP, "a file, host memory or a slice has no stream size to set");
+	err = view_writable(obj);
+	if (err)
+		return err;
 	ask_init(&ask, wait);
 	do {
 		lock_take(&c->family->lock);

@@ -582,6 +582,8 @@ int naive_stream(struct naive_view *v, uint64_t bytes)
 		return -ERANGE;
 	if (has_bytes_elsewhere(c) || v->kind == VMS_OBJECT_KIND_SLICE)
 		return -ENOTSUP;
+	if (v->flags & VMS_OBJECT_NO_WRITE)
+		return -EACCES;
 	if (bytes < c->stream) {
 		int err = 0;
 
