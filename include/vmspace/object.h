@@ -50,8 +50,9 @@ struct vms_arena_params {
 	size_t size;	  /* sizeof(struct vms_arena_params) */
 	uint32_t flags;	  /* 0 */
 	uint64_t limit;	  /* bytes that may be granted at once; 0: as many as `reserve` */
-	uint64_t reserve; /* bytes of address space for pages, rounded up; 0: 1 TiB, at most 16 TiB
-			   */
+	/* Bytes of address space for pages, rounded up, at most 16 TiB. 0: 1 TiB, or half of it and so
+	 * on where the host refuses that; info tells. */
+	uint64_t reserve;
 };
 
 /*

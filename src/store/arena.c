@@ -33,6 +33,7 @@
 #include "store/inside.h"
 
 #define RESERVE_DEFAULT (UINT64_C(1) << 40)
+#define RESERVE_LEAST	(UINT64_C(1) << 36) /* of a default that the host refuses */
 #define RESERVE_MAX	(UINT64_C(1) << 44)
 #define STEP_BYTES	(UINT64_C(64) << 20)
 #define AHEAD		16u  /* frames made at once */
@@ -143,6 +144,32 @@ static int map_table(struct vms_arena *a)
 	return err ? fail(-ENOMEM, "arena: MADV_DONTDUMP: %s", strerror(-err)) : 0;
 }
 
+/* Address space for pages, and the table of their numbers; all or nothing. */
+static int map_reserve(struct vms_arena *a, uint64_t bytes, uint64_t limit)
+{
+	const struct world *w = a->world;
+	uint64_t frames = align_up(bytes, UINT64_C(1) << a->page_shift) >> a->page_shift;
+	void *p;
+	int err;
+
+	/* The numbers below FRAME_FIRST come on top of what was asked for. */
+	a->frames = min_u64(align_up(frames + FRAME_FIRST, STRETCH), FRAMES_MAX);
+	a->limit = limit ? limit >> a->page_shift : frames;
+	a->limit = min_u64(a->limit, a->frames - FRAME_FIRST);
+	err = map_anon(w, a->frames << a->page_shift, PROT_NONE, "pages", &p);
+	if (err)
+		return err;
+	a->base = p;
+	err = map_table(a);
+	if (!err)
+		return 0;
+	unmap(w, a->entries, a->table_bytes);
+	unmap(w, a->base, a->frames << a->page_shift);
+	a->entries = NULL;
+	a->base = NULL;
+	return err;
+}
+
 static int open_file(struct vms_arena *a)
 {
 	const struct world *w = a->world;
@@ -182,7 +209,6 @@ int arena_create(const struct world *w, const struct vms_arena_params *params,
 {
 	uint64_t reserve = params->reserve ? params->reserve : RESERVE_DEFAULT;
 	struct vms_arena *a;
-	void *p;
 	int err;
 
 	if (params->flags)
@@ -199,11 +225,6 @@ int arena_create(const struct world *w, const struct vms_arena_params *params,
 	a->page_shift = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	atomic_init(&a->refs, 1);
 	lock_init(&a->lock, LOCK_STORE, "arena");
-	/* The numbers below FRAME_FIRST come on top of what was asked for. */
-	reserve = (align_up(reserve, UINT64_C(1) << a->page_shift) >> a->page_shift);
-	a->frames = min_u64(align_up(reserve + FRAME_FIRST, STRETCH), FRAMES_MAX);
-	a->limit = params->limit ? params->limit >> a->page_shift : reserve;
-	a->limit = min_u64(a->limit, a->frames - FRAME_FIRST);
 	a->step = STEP_BYTES >> a->page_shift;
 	a->settle_at = CHUNK;
 	a->cache_max = CACHE_MAX;
@@ -214,10 +235,11 @@ int arena_create(const struct world *w, const struct vms_arena_params *params,
 	if (!err)
 		err = map_alive(a);
 	if (!err)
-		err = map_table(a);
-	if (!err) {
-		err = map_anon(w, a->frames << a->page_shift, PROT_NONE, "pages", &p);
-		a->base = err ? NULL : p;
+		err = map_reserve(a, reserve, params->limit);
+	/* Nobody asked for that much: less will do where there is a limit, or a sanitizer's shadow. */
+	while (err == -ENOMEM && !params->reserve && reserve > RESERVE_LEAST) {
+		reserve /= 2;
+		err = map_reserve(a, reserve, params->limit);
 	}
 	if (err) {
 		destroy(a);
