@@ -18,11 +18,10 @@
  *
  * Invariants:
  *	1 a try that does not return 0 holds nothing: no frame, no mark that it set
- *	2 content.seq moves after a slot lost a frame or a shared node was left for a copy, and before
- *	  the lock is dropped: from then on the old one is somebody else's to change
- *	3 after NEED_WRITE every page of the range but the fresh ones is an exclusive frame, of a
- *	  paged content a dirty one
- *	4 a frame that came from a file is put in place only where the page still shows the file
+ *	2 content.seq moves after a slot lost a frame or a shared node was left for a copy, and
+ *before the lock is dropped: from then on the old one is somebody else's to change 3 after
+ *NEED_WRITE every page of the range but the fresh ones is an exclusive frame, of a paged content a
+ *dirty one 4 a frame that came from a file is put in place only where the page still shows the file
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -30,6 +29,7 @@
 #include "base/fail.h"
 #include "base/range.h"
 #include "object/look.h"
+#include "object/shown.h"
 #include "object/source.h"
 
 #define BRING_MAX 64u /* pages of a file at a time */
@@ -62,11 +62,28 @@ static uint64_t stretch(const struct look *l, uint64_t page)
 	return l->low.slots ? 1 : min_u64(n, l->low.n - (page - l->low_at));
 }
 
+/* Own frames from `page` on whose numbers follow each other; the first of them is known. */
+static uint64_t adjacent(struct look *l, uint64_t page, uint64_t n, frame_t frame)
+{
+	uint64_t k = 1;
+
+	while (k < n && look_own(l, page + k) == frame + k) {
+		uint64_t i = page + ++k - l->own_at, end = min_u64(l->own.n, i + (n - k));
+
+		/* The rest of the leaf, without asking each time where it ends. */
+		for (; l->own.slots && i < end && page_span_at(&l->own, i) == frame + k; i++)
+			k++;
+	}
+	return k;
+}
+
 uint64_t look_run(struct look *l, uint64_t page, uint64_t n, struct seen *s)
 {
 	uint64_t k = 1;
 
 	*s = look_see(l, page);
+	if (s->own && s->frame)
+		return adjacent(l, page, n, s->frame);
 	if (s->frame) {
 		while (k < n && look_see(l, page + k).frame == s->frame + k)
 			k++;
@@ -134,6 +151,7 @@ static void put(struct content *c, uint64_t page, frame_t f, struct frame_batch 
 {
 	slot_t was;
 
+	content_gone(c, page, 1);
 	was = pages_set(&c->pages, c->bias + page, f);
 	if (!slot_is_frame(was))
 		return;
@@ -596,6 +614,7 @@ static int put_read(const struct ask *ask, frame_t *frame, uint64_t n)
 		if (page >= npages || !shows_below(c, page) ||
 		    pages_get(&c->pages, c->bias + page) != SLOT_EMPTY)
 			continue;
+		content_gone(c, page, 1);
 		pages_set(&c->pages, c->bias + page, frame[i]);
 		frame[i] = FRAME_NONE;
 	}
