@@ -15,7 +15,10 @@
  *	nested		the n-th snapshot of a snapshot, against the first
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,32 +131,54 @@ static uint64_t *make_order(uint64_t n, bool shuffled)
 	return order;
 }
 
-/* Runs in a fresh process, so that our own memory is not part of the fork. */
-static struct forked kernel_side(uint64_t bytes, const uint64_t *order, uint64_t writes)
+/* What a process of its own does: our memory is no part of its fork, nor is ours copied for it. */
+static int peer_main(uint64_t bytes, uint64_t writes, int shuffled)
 {
-	struct forked *result = must_map(page, MAP_SHARED | MAP_ANONYMOUS, -1), out;
-	pid_t pid = fork();
+	uint64_t *order = make_order(shuffled ? bytes / page : writes, shuffled), t;
+	char *mem = must_map(bytes, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	struct forked result;
+	pid_t child;
 
-	if (pid == 0) {
-		char *mem = must_map(bytes, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-		uint64_t t;
-		pid_t child;
+	/* As our pages are: no large ones, which would be copied by 2 MiB or split. */
+	madvise(mem, bytes, MADV_NOHUGEPAGE);
+	memset(mem, 0x5a, bytes);
+	child = fork_timed(&result.fork_ns);
+	t = now_ns();
+	touch(mem, order, writes);
+	result.write_ns = (double)(now_ns() - t) / (double)writes;
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	return write(STDOUT_FILENO, &result, sizeof(result)) == sizeof(result) ? 0 : 1;
+}
 
-		/* As our pages are: no large ones, which would be copied by 2 MiB or split. */
-		madvise(mem, bytes, MADV_NOHUGEPAGE);
-		memset(mem, 0x5a, bytes);
-		child = fork_timed(&result->fork_ns);
-		t = now_ns();
-		touch(mem, order, writes);
-		result->write_ns = (double)(now_ns() - t) / (double)writes;
-		kill(child, SIGKILL);
-		waitpid(child, NULL, 0);
-		_exit(0);
+static struct forked kernel_side(uint64_t bytes, uint64_t writes, int shuffled)
+{
+	char arg[3][24], *argv[] = {
+		(char *)"bench-object", (char *)"--peer", arg[0], arg[1], arg[2], NULL
+	};
+	posix_spawn_file_actions_t actions;
+	struct forked result;
+	int out[2], status = 0;
+	pid_t pid;
+
+	snprintf(arg[0], sizeof(arg[0]), "%" PRIu64, bytes);
+	snprintf(arg[1], sizeof(arg[1]), "%" PRIu64, writes);
+	snprintf(arg[2], sizeof(arg[2]), "%d", shuffled);
+	if (pipe2(out, O_CLOEXEC) || posix_spawn_file_actions_init(&actions) ||
+	    posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO) ||
+	    posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ)) {
+		perror("bench-object: peer");
+		exit(1);
 	}
-	waitpid(pid, NULL, 0);
-	out = *result;
-	munmap(result, page);
-	return out;
+	posix_spawn_file_actions_destroy(&actions);
+	close(out[1]);
+	if (read(out[0], &result, sizeof(result)) != sizeof(result) ||
+	    waitpid(pid, &status, 0) != pid || status) {
+		fprintf(stderr, "bench-object: the peer failed\n");
+		exit(1);
+	}
+	close(out[0]);
+	return result;
 }
 
 static void write_pages(struct vms_object *obj, const uint64_t *order, uint64_t n)
@@ -185,7 +210,7 @@ static void snapshots(const struct bench *b, uint64_t bytes, const char *size)
 		uint64_t *order = make_order(shuffled ? bytes / page : writes, shuffled);
 
 		for (unsigned i = 0; i < b->rounds; i++) {
-			struct forked kernel = kernel_side(bytes, order, writes);
+			struct forked kernel = kernel_side(bytes, writes, shuffled);
 			struct vms_object *child;
 			uint64_t t;
 
@@ -337,8 +362,11 @@ int main(int argc, char **argv)
 	struct vms_arena_params params = { .size = sizeof(params) };
 	struct bench b;
 
-	bench_init(&b, "object", argc, argv);
 	page = (uint64_t)sysconf(_SC_PAGESIZE);
+	if (argc == 5 && !strcmp(argv[1], "--peer")) /* ourselves: kernel_side() */
+		return peer_main(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10),
+				 atoi(argv[4]));
+	bench_init(&b, "object", argc, argv);
 	must(vms_arena_create(&params, &arena), "arena");
 	if (b.quick && b.rounds > 4)
 		b.rounds = 4; /* each forks a process of 1 GiB */
