@@ -96,7 +96,7 @@ VMS_API int vms_arena_info(struct vms_arena *arena, struct vms_arena_info *info)
  * a pinned, dirty or always-needed page.
  *
  * Cost: grows with what is freed. Does not wait.
- * Returns: 0 and *freed (bytes of memory given back), or -ESTALE. Since: 0.2
+ * Returns: 0 and *freed (bytes of memory given back; may be NULL), or -ESTALE. Since: 0.2
  */
 VMS_API int vms_arena_reclaim(struct vms_arena *arena, uint64_t bytes, uint64_t *freed);
 
@@ -112,8 +112,7 @@ VMS_API int vms_arena_reclaim(struct vms_arena *arena, uint64_t bytes, uint64_t 
 struct vms_object_params {
 	size_t size;	/* sizeof(struct vms_object_params) */
 	uint32_t flags; /* VMS_OBJECT_*; unknown or unfitting bits are refused */
-	uint64_t bytes; /* the object's size, rounded up to a page; its stream size keeps the value
-			 */
+	uint64_t bytes; /* the size, rounded up to a page; the stream size keeps the value */
 	/*
 	 * Called when the last child of any kind has gone (reference row F82); with nothing held,
 	 * from the thread that let the child go. May be NULL.

@@ -88,8 +88,8 @@ VMS_API int vms_pager_file(int fd, struct vms_pager **pager);
 
 /*
  * vms_pager_file_sync - write the object's dirty pages to the file, begin to end of the write-back.
- * A write meanwhile leaves its page dirty, and so does a pin. Bytes past the stream size are not written, and their
- * page stays dirty where the file would read otherwise. A file that was shorter than the stream is
+ * A write meanwhile leaves its page dirty, and so does a pin. Bytes past the stream size are not
+ * written, and their page stays dirty where the file would read otherwise. A file that was shorter than the stream is
  * as long afterwards, where zeros at its end were dirty. Works after detach and close, too.
  *
  * Blocking:  for the file, and for another sync of the object.
