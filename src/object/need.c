@@ -18,10 +18,11 @@
  *
  * Invariants:
  *	1 a try that does not return 0 holds nothing: no frame, no mark that it set
- *	2 content.seq moves after a slot lost a frame or a shared node was left for a copy, and
- *before the lock is dropped: from then on the old one is somebody else's to change 3 after
- *NEED_WRITE every page of the range but the fresh ones is an exclusive frame, of a paged content a
- *dirty one 4 a frame that came from a file is put in place only where the page still shows the file
+ *	2 content.seq moves after a slot lost a frame or a shared node was left for a copy, and before
+ *	  the lock is dropped: from then on the old one is somebody else's to change
+ *	3 after NEED_WRITE every page of the range but the fresh ones is an exclusive frame, of a
+ *	  paged content a dirty one
+ *	4 a frame that came from a file is put in place only where the page still shows the file
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -29,7 +30,6 @@
 #include "base/fail.h"
 #include "base/range.h"
 #include "object/look.h"
-#include "object/shown.h"
 #include "object/source.h"
 
 #define BRING_MAX 64u /* pages of a file at a time */
@@ -151,7 +151,6 @@ static void put(struct content *c, uint64_t page, frame_t f, struct frame_batch 
 {
 	slot_t was;
 
-	content_gone(c, page, 1);
 	was = pages_set(&c->pages, c->bias + page, f);
 	if (!slot_is_frame(was))
 		return;
@@ -614,7 +613,6 @@ static int put_read(const struct ask *ask, frame_t *frame, uint64_t n)
 		if (page >= npages || !shows_below(c, page) ||
 		    pages_get(&c->pages, c->bias + page) != SLOT_EMPTY)
 			continue;
-		content_gone(c, page, 1);
 		pages_set(&c->pages, c->bias + page, frame[i]);
 		frame[i] = FRAME_NONE;
 	}
