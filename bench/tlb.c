@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+/*
+ * tlb.c: what an access through the soft MMU's TLB costs when it hits, when it must look at the
+ *page table, and what map and unmap cost.
+ *
+ *	load, store	of 64 bits, anywhere in 128 pages of 4 KiB that all hit, against a load or
+ *			store of the same place through a pointer. The cost of one is the time of
+ *			a loop of them, addresses included.
+ *	chased		each load's address is the value of the one before, so that they cannot
+ *			overlap: the latency of a hit
+ *	refill		two pages that take the TLB entry from each other: each load looks at the
+ *			table, against the raw load
+ *	map + unmap	of one page, soft, with this thread alone registered, against the kernel's
+ *			mmap and munmap of one page
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/world.h"
+#include "bench.h"
+#include "mmu/soft.h"
+#include "vmspace/vmspace.h"
+
+#define PAGE  4096u
+#define PAGES 512u
+#define USED  128u /* at once: all hit */
+#define BASE  UINT64_C(0x7000000000)
+#define RW    (VMS_PROT_READ | VMS_PROT_WRITE)
+
+static struct soft *soft;
+static struct soft_cpu *cpu;
+static char *mem;
+static volatile uint64_t sink;
+
+static void must(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "bench-tlb: %s failed\n", what);
+	exit(1);
+}
+
+/* Spread over the pages and their lines, with no stride that a line's neighbour profits from. */
+static uint64_t place(uint64_t i)
+{
+	return i * 2654435761u % (USED * PAGE) & ~UINT64_C(7);
+}
+
+static void loads(struct figure *f, uint64_t n)
+{
+	uint64_t t, v, sum = 0;
+	double ours, peer;
+
+	t = cpu_ns();
+	for (uint64_t i = 0; i < n; i++) {
+		if (!tlb_load64(cpu, BASE + place(i), &v))
+			must(false, "load");
+		sum += v;
+	}
+	ours = (double)(cpu_ns() - t) / (double)n;
+	t = cpu_ns();
+	for (uint64_t i = 0; i < n; i++)
+		sum += *(volatile uint64_t *)(mem + place(i));
+	peer = (double)(cpu_ns() - t) / (double)n;
+	sink = sum;
+	figure_round(f, ours, peer);
+}
+
+static void stores(struct figure *f, uint64_t n)
+{
+	uint64_t t;
+	double ours, peer;
+
+	t = cpu_ns();
+	for (uint64_t i = 0; i < n; i++)
+		if (!tlb_store64(cpu, BASE + place(i), i))
+			must(false, "store");
+	ours = (double)(cpu_ns() - t) / (double)n;
+	t = cpu_ns();
+	for (uint64_t i = 0; i < n; i++)
+		*(volatile uint64_t *)(mem + place(i)) = i;
+	peer = (double)(cpu_ns() - t) / (double)n;
+	figure_round(f, ours, peer);
+}
+
+/* A ring through the first level cache: page i to page i + 1, each on another line. */
+static void chased(struct figure *f, uint64_t n)
+{
+	uint64_t t, at;
+	double ours, peer;
+
+	for (uint64_t i = 0; i < USED; i++)
+		*(uint64_t *)(mem + i * PAGE + i % 64 * 64) =
+			(i + 1) % USED * PAGE + (i + 1) % USED % 64 * 64;
+	t = cpu_ns();
+	at = 0;
+	for (uint64_t i = 0; i < n; i++)
+		if (!tlb_load64(cpu, BASE + at, &at))
+			must(false, "load");
+	ours = (double)(cpu_ns() - t) / (double)n;
+	t = cpu_ns();
+	for (uint64_t i = 0; i < n; i++)
+		at = *(volatile uint64_t *)(mem + at);
+	peer = (double)(cpu_ns() - t) / (double)n;
+	sink = at;
+	figure_round(f, ours, peer);
+}
+
+static void refill(struct figure *f, uint64_t n)
+{
+	uint64_t t, v, sum = 0;
+	double ours, peer;
+
+	t = cpu_ns();
+	for (uint64_t i = 0; i < n; i++) {
+		if (!tlb_load64(cpu, BASE + (i & 1) * TLB_ENTRIES * PAGE, &v))
+			must(false, "load");
+		sum += v;
+	}
+	ours = (double)(cpu_ns() - t) / (double)n;
+	t = cpu_ns();
+	for (uint64_t i = 0; i < n; i++)
+		sum += *(volatile uint64_t *)(mem + (i & 1) * TLB_ENTRIES * PAGE);
+	peer = (double)(cpu_ns() - t) / (double)n;
+	sink = sum;
+	figure_round(f, ours, peer);
+}
+
+/* touch: load from it in between, so that its going has a TLB to empty. */
+static void map_unmap(struct figure *f, uint64_t n, bool touch)
+{
+	uint64_t t, v, gva = BASE + (UINT64_C(1) << 32);
+	double ours, peer;
+
+	t = cpu_ns();
+	for (uint64_t i = 0; i < n; i++) {
+		must(!soft_map_run(soft, gva, (uint64_t)(uintptr_t)mem, 1, RW, SOFT_ERROR), "map");
+		if (touch)
+			must(tlb_load64(cpu, gva, &v), "load");
+		must(!soft_unmap(soft, gva, 1), "unmap");
+	}
+	ours = (double)(cpu_ns() - t) / (double)n;
+	t = cpu_ns();
+	for (uint64_t i = 0; i < n; i++) {
+		char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			       0);
+
+		must(p != MAP_FAILED, "mmap");
+		if (touch)
+			sink = *(volatile char *)p;
+		must(!munmap(p, PAGE), "munmap");
+	}
+	peer = (double)(cpu_ns() - t) / (double)n;
+	figure_round(f, ours, peer);
+}
+
+int main(int argc, char **argv)
+{
+	struct figure load = { "ns/load" }, store = { "ns/store" }, chase = { "ns/load" },
+		      fill = { "ns/load" }, map = { "ns/pair", 0.12 }, touched = { "ns/pair" };
+	struct bench b;
+	uint64_t n;
+
+	bench_init(&b, "tlb", argc, argv);
+	n = b.quick ? 500000 : 5000000;
+	mem = aligned_alloc(PAGE, PAGES * PAGE);
+	cpu = aligned_alloc(64, sizeof(*cpu));
+	must(mem && cpu, "memory");
+	for (uint64_t i = 0; i < PAGES * PAGE; i++)
+		mem[i] = (char)i;
+	must(!soft_create(&world_host, PAGE, &soft), "create");
+	soft_cpu_init(soft, cpu);
+	must(!soft_map_run(soft, BASE, (uint64_t)(uintptr_t)mem, PAGES, RW, SOFT_ERROR), "map");
+	for (unsigned i = 0; i < b.rounds; i++) {
+		stores(&store, n);
+		loads(&load, n);
+		chased(&chase, n);
+		refill(&fill, n / 8);
+		map_unmap(&map, n / 100, false);
+		map_unmap(&touched, n / 100, true);
+	}
+	figure_show(&b, &load, "load, hit");
+	figure_show(&b, &store, "store, hit");
+	figure_show(&b, &chase, "load, hit, chased");
+	figure_show(&b, &fill, "load, looked up in the table");
+	figure_show(&b, &map, "map + unmap of one page");
+	figure_show(&b, &touched, "map + load + unmap of one page");
+	soft_cpu_fini(cpu);
+	soft_destroy(soft);
+	free(mem);
+	free(cpu);
+	return 0;
+}

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: MIT
+/*
+ * soft_tlb.c: threads that use the soft MMU, and how an entry is taken from them.
+ *
+ * The taker holds the lock and has changed the page table. It then
+ *
+ *	1 empties the tags of the pages in every TLB (only tags that hold one of the pages)
+ *	2 has every running thread of the process execute a full barrier (membarrier)
+ *	3 waits for each thread that is marked as inside on one of the pages, or out of line, until
+ *	  that mark has changed
+ *
+ * A thread whose mark (tlb.h) the taker does not see after 2 marks itself after its barrier, so
+ * that it looks at tags after 1: it finds them empty, goes out of line, and finds the new table. A
+ * thread whose mark it sees is waited for. What remains is a TLB filled from the old table at the
+ * same time. Who fills writes the tags first and reads the page table again after; if the entry is
+ * not the same any more, it empties the tags itself. Of the two, the taker writes the table and
+ * then reads tags, the filler writes tags and then reads the table: one of them sees the other.
+ *
+ * Where the host has no membarrier nothing is ever put into a TLB. Every access then goes out of
+ * line, where the mark and the look at the table are sequentially consistent, as are the taker's
+ * write to the table and look at the mark: again one of them sees the other.
+ *
+ * Nothing between mark and unmark waits or takes a lock, so the taker may hold any lock. It does
+ * not wait for itself, nor have anybody take part if only its own thread is registered.
+ *
+ * Invariants:
+ *	1 a tag is TLB_EMPTY, or the address of a page that belongs at this index
+ *	2 while the lock is free and its thread is not inside, a TLB holds nothing that the page
+ *	  table does not hold: a tag's page has an entry with that right, with SEEN, and with the
+ *	  host address page + addend
+ *	3 a thread inside that is out of line may be anywhere in the tree: nodes that were unlinked
+ *	  before are kept until it has left
+ *	4 `inside` has a new value at every access out of line, so that waiting for it ends
+ */
+#include "mmu/soft_int.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+/* <linux/membarrier.h> is not everywhere. */
+#define BARRIER_EXPEDITED (1 << 3)
+#define BARRIER_REGISTER  (1 << 4)
+
+#define LIMBO_MAX  32u	/* nodes that wait for some shoot-down, before one is made for them */
+#define SPINS	   200u /* before a waiter gives its processor away */
+#define TURN_SHIFT 10u	/* `inside` out of line: turns << TURN_SHIFT | TLB_SLOW */
+
+/* ---- The validator ---- */
+
+static int check_entry(struct soft *soft, const struct tlb_entry *e, unsigned i)
+{
+	for (unsigned k = 0; k < 3; k++) {
+		uint64_t page = atomic_load_explicit(&e->tag[k], memory_order_relaxed), entry;
+		_Atomic(uint64_t) *slot;
+
+		if (page == TLB_EMPTY)
+			continue;
+		if (!soft->caches || page & ((UINT64_C(1) << soft->shift) - 1) ||
+		    (page >> soft->shift & (TLB_ENTRIES - 1)) != i)
+			return fail(-EINVAL, "soft: tag %#" PRIx64 " in TLB entry %u", page, i);
+		slot = soft_slot(soft, page >> soft->shift);
+		entry = slot ? atomic_load_explicit(slot, memory_order_relaxed) : 0;
+		if (!(entry & UINT64_C(1) << k) || !(entry & SEEN) ||
+		    (entry & HOST_MASK) != page + e->addend)
+			return fail(-EINVAL,
+				    "soft: a TLB shows %#" PRIx64 " at %#" PRIx64
+				    " for access %u, the table has %#" PRIx64,
+				    page, page + e->addend, k, entry);
+	}
+	return 0;
+}
+
+int soft_check_cpus_locked(struct soft *soft)
+{
+	for (const struct soft_cpu *cpu = soft->cpus; cpu; cpu = cpu->next) {
+		if (atomic_load(&cpu->inside) || cpu->soft != soft || *cpu->link != cpu)
+			return fail(-EINVAL, "soft: a cpu is inside, or badly linked");
+		for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+			int err = check_entry(soft, &cpu->entry[i], i);
+
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* ---- Threads ---- */
+
+/* An address that no other living thread has. */
+static uintptr_t me(void)
+{
+	static _Thread_local char self;
+
+	return (uintptr_t)&self;
+}
+
+void soft_cpu_init(struct soft *soft, struct soft_cpu *cpu)
+{
+	memset(cpu, 0, sizeof(*cpu));
+	cpu->shift = soft->shift;
+	cpu->page_mask = ~((UINT64_C(1) << soft->shift) - 1);
+	cpu->soft = soft;
+	cpu->owner = me();
+	for (unsigned i = 0; i < TLB_ENTRIES; i++)
+		for (unsigned k = 0; k < 3; k++)
+			atomic_store_explicit(&cpu->entry[i].tag[k], TLB_EMPTY,
+					      memory_order_relaxed);
+	lock_take(&soft->lock);
+	cpu->next = soft->cpus;
+	if (cpu->next)
+		cpu->next->link = &cpu->next;
+	cpu->link = &soft->cpus;
+	soft->cpus = cpu;
+	lock_drop(&soft->lock);
+}
+
+void soft_cpu_fini(struct soft_cpu *cpu)
+{
+	struct soft *soft = cpu->soft;
+
+	lock_take(&soft->lock);
+	*cpu->link = cpu->next;
+	if (cpu->next)
+		cpu->next->link = cpu->link;
+	lock_drop(&soft->lock);
+	cpu->soft = NULL;
+}
+
+/* ---- Taking ---- */
+
+bool soft_barrier_ready(const struct world *w)
+{
+	return w->membarrier(w, BARRIER_REGISTER) == 0 && w->membarrier(w, BARRIER_EXPEDITED) == 0;
+}
+
+/* Once registered the host may refuse it for want of memory alone, which ends. */
+static void barrier(const struct world *w)
+{
+	while (w->membarrier(w, BARRIER_EXPEDITED) != 0)
+		sched_yield();
+}
+
+static void empty_tags(struct tlb_entry *e, const struct shot *s)
+{
+	for (unsigned k = 0; k < 3; k++) {
+		uint64_t page = atomic_load(&e->tag[k]);
+
+		if (page != TLB_EMPTY && page >= s->lo && page <= s->hi)
+			atomic_store_explicit(&e->tag[k], TLB_EMPTY, memory_order_relaxed);
+	}
+}
+
+static void empty_tlb(struct soft_cpu *cpu, const struct shot *s)
+{
+	uint64_t first = s->lo >> cpu->shift, more = (s->hi >> cpu->shift) - first;
+
+	if (more >= TLB_ENTRIES)
+		more = TLB_ENTRIES - 1;
+	for (uint64_t i = 0; i <= more; i++)
+		empty_tags(&cpu->entry[(first + i) & (TLB_ENTRIES - 1)], s);
+}
+
+/* Step 3 for one thread. */
+static void wait_outside(struct soft_cpu *cpu, const struct shot *s)
+{
+	uint64_t mark = atomic_load(&cpu->inside), page = mark & cpu->page_mask;
+
+	if (!mark)
+		return;
+	if (!(mark & TLB_SLOW) && !(s->any && page >= s->lo && page <= s->hi))
+		return;
+	for (unsigned spins = 0; atomic_load_explicit(&cpu->inside, memory_order_acquire) == mark;)
+		if (++spins > SPINS)
+			sched_yield();
+}
+
+/*
+ * The table no longer has what the pages s lost, and nodes in limbo are unlinked: return when no
+ * thread can use the first. The second are freed with it, or when there are enough.
+ */
+void soft_shoot_locked(struct soft *soft, const struct shot *s)
+{
+	bool others = false;
+
+	if (!s->any && !soft->limbo)
+		return;
+	for (struct soft_cpu *cpu = soft->cpus; cpu; cpu = cpu->next) {
+		if (s->any && soft->caches)
+			empty_tlb(cpu, s);
+		others |= cpu->owner != me();
+	}
+	soft->shot += s->any;
+	if (others) {
+		if (!s->any && soft->n_limbo < LIMBO_MAX)
+			return;
+		soft->barriers++;
+		if (soft->caches)
+			barrier(soft->world);
+		for (struct soft_cpu *cpu = soft->cpus; cpu; cpu = cpu->next)
+			if (cpu->owner != me())
+				wait_outside(cpu, s);
+	}
+	soft_drain_locked(soft);
+}
+
+/* ---- Accesses out of line ---- */
+
+static void fill(struct soft_cpu *cpu, uint64_t page, _Atomic(uint64_t) *slot, uint64_t entry)
+{
+	struct tlb_entry *e = &cpu->entry[page >> cpu->shift & (TLB_ENTRIES - 1)];
+
+	e->addend = (entry & HOST_MASK) - page;
+	for (unsigned k = 0; k < 3; k++) {
+		if (entry & UINT64_C(1) << k)
+			atomic_store(&e->tag[k], page);
+		else
+			atomic_store_explicit(&e->tag[k], TLB_EMPTY, memory_order_relaxed);
+	}
+	if (atomic_load(slot) == entry)
+		return;
+	for (unsigned k = 0; k < 3; k++)
+		atomic_store_explicit(&e->tag[k], TLB_EMPTY, memory_order_relaxed);
+}
+
+/* Marked out of line: where gva is, or NULL. */
+static char *look_up(struct soft_cpu *cpu, uint64_t gva, enum tlb_access access)
+{
+	_Atomic(uint64_t) *slot = soft_slot(cpu->soft, gva >> cpu->shift);
+	uint64_t entry = slot ? atomic_load(slot) : 0;
+
+	do {
+		if (!(entry & UINT64_C(1) << access)) {
+			cpu->miss = gva;
+			cpu->unaligned = false;
+			return NULL;
+		}
+		if (entry & SEEN)
+			break;
+	} while (!atomic_compare_exchange_weak(slot, &entry, entry | SEEN));
+	entry |= SEEN;
+	if (cpu->soft->caches)
+		fill(cpu, gva & cpu->page_mask, slot, entry);
+	return (char *)(uintptr_t)(entry & HOST_MASK) + (gva & ~cpu->page_mask);
+}
+
+static void mark_slow(struct soft_cpu *cpu)
+{
+	/* Before the looks at the table: where there is no membarrier, this is all there is. */
+	atomic_exchange(&cpu->inside, ++cpu->turns << TURN_SHIFT | TLB_SLOW);
+}
+
+void *tlb_begin_slow(struct soft_cpu *cpu, uint64_t gva, unsigned size, enum tlb_access access)
+{
+	char *host;
+
+	if (gva & (size - 1)) {
+		tlb_end(cpu);
+		cpu->miss = gva;
+		cpu->unaligned = true;
+		return NULL;
+	}
+	mark_slow(cpu);
+	host = look_up(cpu, gva, access);
+	if (!host)
+		tlb_end(cpu);
+	return host;
+}
+
+static void copy_bytes(char *host, char *value, uint64_t n, enum tlb_access access)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		if (access == TLB_WRITE)
+			__atomic_store_n(host + i, value[i], __ATOMIC_RELAXED);
+		else
+			value[i] = __atomic_load_n(host + i, __ATOMIC_RELAXED);
+	}
+}
+
+static void copy_aligned(void *host, void *value, unsigned size, enum tlb_access access)
+{
+	bool store = access == TLB_WRITE;
+
+	switch (size) {
+	case 1:
+		copy_bytes(host, value, 1, access);
+		break;
+	case 2:
+		if (store)
+			__atomic_store_n((uint16_t *)host, *(uint16_t *)value, __ATOMIC_RELAXED);
+		else
+			*(uint16_t *)value = __atomic_load_n((uint16_t *)host, __ATOMIC_RELAXED);
+		break;
+	case 4:
+		if (store)
+			__atomic_store_n((uint32_t *)host, *(uint32_t *)value, __ATOMIC_RELAXED);
+		else
+			*(uint32_t *)value = __atomic_load_n((uint32_t *)host, __ATOMIC_RELAXED);
+		break;
+	default:
+		if (store)
+			__atomic_store_n((uint64_t *)host, *(uint64_t *)value, __ATOMIC_RELAXED);
+		else
+			*(uint64_t *)value = __atomic_load_n((uint64_t *)host, __ATOMIC_RELAXED);
+	}
+}
+
+/* Load or store `size` bytes (1, 2, 4 or 8): all of them or, where a page is missing, none. */
+bool tlb_copy_slow(struct soft_cpu *cpu, uint64_t gva, void *value, unsigned size,
+		   enum tlb_access access)
+{
+	uint64_t here = ~cpu->page_mask + 1 - (gva & ~cpu->page_mask); /* bytes on gva's page */
+	char *host, *rest = NULL;
+
+	mark_slow(cpu);
+	host = look_up(cpu, gva, access);
+	/* Past the last page comes page 0. */
+	if (host && here < size)
+		rest = look_up(cpu, gva + here, access);
+	if (!host || (here < size && !rest)) {
+		tlb_end(cpu);
+		return false;
+	}
+	if (!(gva & (size - 1))) {
+		copy_aligned(host, value, size, access);
+	} else {
+		copy_bytes(host, value, here < size ? here : size, access);
+		if (rest)
+			copy_bytes(rest, (char *)value + here, size - here, access);
+	}
+	tlb_end(cpu);
+	return true;
+}
