@@ -15,7 +15,7 @@
 #include <inttypes.h>
 
 #include "base/fail.h"
-#include "object/content.h"
+#include "object/shown.h"
 
 struct birth {
 	struct view *pv;    /* the parent's view */
@@ -114,6 +114,7 @@ static int share_tree(const struct birth *b, struct content *c) REQUIRES(b->pc->
 				    "snapshot: page %" PRIu64 " of the root, +%" PRIu64
 				    ", is too far",
 				    pc->bias + b->off, b->npages);
+		content_read_only(b->pc, b->off, n);
 		err = pages_share(&c->pages, &pc->pages, pc->bias + b->off, n);
 		if (err)
 			return fail(err, "no memory for a snapshot of %" PRIu64 " pages", n);

@@ -40,6 +40,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/itree.h"
 #include "base/lock.h"
 #include "object/object.h"
 #include "object/pages.h"
@@ -55,6 +56,7 @@ struct family {
 	atomic_uint inside;	   /* writers in place */
 	unsigned gates;		   /* [F] closed by that many: nobody goes inside */
 	pthread_cond_t moved;	   /* [F] inside fell to 0, or gates did */
+	uint64_t shown;		   /* [F] in all contents' trees of these; 0: nobody to tell */
 	const struct world *world; /* [I] */
 };
 
@@ -89,6 +91,7 @@ struct content {
 	_Atomic(uint64_t) below_limit; /* [F/a] pages from there on show zeros; only falls */
 	struct content *overlays;      /* [F] of a root: those above, by overlay_next */
 	struct content *overlay_next, **overlay_link; /* [F of the root] = the same family */
+	struct itree shown;			      /* [F] who shows which pages; shown.h */
 
 	uint64_t pins;	   /* [F] held on all pages */
 	uint64_t locks;	   /* [F] DISCARDABLE: lock calls that are not undone */

@@ -9,7 +9,7 @@
 #include <errno.h>
 
 #include "base/fail.h"
-#include "object/content.h"
+#include "object/shown.h"
 
 static bool may_discard(const struct content *c) REQUIRES(c->family->lock)
 {
@@ -30,6 +30,7 @@ static uint64_t discard(struct arena_evictable *e, uint64_t n, unsigned pass)
 	if (may_discard(c)) {
 		count = pages_count(&c->pages, 0, PAGES_MAX);
 		if (count) {
+			content_gone(c, 0, atomic_load_explicit(&c->npages, memory_order_relaxed));
 			content_bump(c);
 			pages_fini(&c->pages, &freed);
 			c->discarded = true;

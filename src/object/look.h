@@ -146,6 +146,7 @@ int content_leave(struct content *c, uint64_t first, uint64_t n, struct ask *ask
 /*
  * Give whole pages back: each becomes the mark, but pinned ones, which get zeros. Prepare may fail
  * with -ENOMEM, then nothing can, under the same hold of the lock with nothing else prepared after.
+ * Who clears tells those who show the pages before (content_gone).
  */
 int content_clear_prepare(struct content *c, uint64_t first, uint64_t n) REQUIRES(c->family->lock);
 void content_clear(struct content *c, uint64_t first, uint64_t n, slot_t mark,

@@ -30,6 +30,7 @@
 #include "base/fail.h"
 #include "base/range.h"
 #include "object/look.h"
+#include "object/shown.h"
 #include "object/source.h"
 
 #define BRING_MAX 64u /* pages of a file at a time */
@@ -151,6 +152,7 @@ static void put(struct content *c, uint64_t page, frame_t f, struct frame_batch 
 {
 	slot_t was;
 
+	content_gone(c, page, 1);
 	was = pages_set(&c->pages, c->bias + page, f);
 	if (!slot_is_frame(was))
 		return;
@@ -613,6 +615,7 @@ static int put_read(const struct ask *ask, frame_t *frame, uint64_t n)
 		if (page >= npages || !shows_below(c, page) ||
 		    pages_get(&c->pages, c->bias + page) != SLOT_EMPTY)
 			continue;
+		content_gone(c, page, 1);
 		pages_set(&c->pages, c->bias + page, frame[i]);
 		frame[i] = FRAME_NONE;
 	}

@@ -21,6 +21,7 @@
 #include "base/fail.h"
 #include "base/range.h"
 #include "object/look.h"
+#include "object/shown.h"
 #include "object/source.h"
 
 #define CHUNK	   256u /* pages at a time, where progress is kept */
@@ -203,6 +204,7 @@ static void zero_commit(struct op *o, const struct parts *p) REQUIRES(o->c->fami
 		for (uint64_t page = p->first; page < p->end; page++)
 			zero_frame(c, pages_get(&c->pages, page));
 	} else if (p->first < p->end && !is_clear(c, p->first, p->end)) {
+		content_gone(c, p->first, p->end - p->first);
 		content_clear(c, p->first, p->end - p->first, cleared(c, p->first), &o->freed);
 	}
 	if (c->kind == CONTENT_PAGED) {
@@ -259,9 +261,11 @@ static int decommit_try(struct op *o) REQUIRES(o->c->family->lock)
 	if (is_clear(c, o->first, o->end))
 		return 0;
 	err = content_clear_prepare(c, o->first, o->end - o->first);
-	if (!err)
-		content_clear(c, o->first, o->end - o->first, SLOT_EMPTY, &o->freed);
-	return err;
+	if (err)
+		return err;
+	content_gone(c, o->first, o->end - o->first);
+	content_clear(c, o->first, o->end - o->first, SLOT_EMPTY, &o->freed);
+	return 0;
 }
 
 static int may_decommit(const struct content *c)

@@ -22,6 +22,7 @@
 #include "base/fail.h"
 #include "base/range.h"
 #include "object/look.h"
+#include "object/shown.h"
 #include "object/source_int.h"
 
 #define CHUNK 64u /* pages read or written at a time */
@@ -284,11 +285,13 @@ static int take_run(struct sync *y, uint64_t at) REQUIRES(y->s->content->family-
 	if (y->run.class == DIRTY_FRAME)
 		y->run.n = min_u64(y->run.n, CHUNK);
 	source_taken_back(y->s, y->run.first, y->run.n);
-	if (y->run.class == DIRTY_FRAME)
+	if (y->run.class == DIRTY_FRAME) {
+		content_read_only(y->s->content, y->run.first, y->run.n);
 		take_frames(y);
-	else
+	} else {
 		err = dirty_move(y->s, y->run.first, y->run.n, &dirty_begin,
 				 /* zero_only = */ true);
+	}
 	return err ? err : 1;
 }
 

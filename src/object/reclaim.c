@@ -8,6 +8,7 @@
  * page of ours finds it absent, and asks.
  */
 #include "base/trace.h"
+#include "object/shown.h"
 #include "object/source_int.h"
 
 enum { PASS_COLD = 0, PASS_CLEAN = 2 };
@@ -62,6 +63,7 @@ static uint64_t evict_range(struct source *s, uint64_t from, uint64_t end, uint6
 		/* Benign failure: the pages stay. (Nobody shares a paged tree: it cannot fail.) */
 		if (!r.n || pages_prepare_range(pages, r.first, r.n))
 			continue;
+		content_gone(s->content, r.first, r.n);
 		content_bump(s->content);
 		pages_fill(pages, r.first, r.n, SLOT_EMPTY, freed);
 		done += r.n;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "object/content.h"
+#include "object/shown.h"
 #include "object/source.h"
 
 /* pages[k]: how many pages are seen by k objects; k is at most the family's number of contents. */
@@ -247,6 +247,8 @@ int content_check(struct vms_object *any, uint64_t *frames)
 	lock_take(&f->lock);
 	for (struct content *c = f->contents; c && !err; c = c->next)
 		err = check_content(c);
+	if (!err)
+		err = shown_check(f);
 	if (!err)
 		err = check_shares(f, &distinct);
 	lock_drop(&f->lock);

@@ -5,9 +5,10 @@
  *	0 .............. stream .... npages * P
  *	bytes		 zeros	     nothing
  *
- * A shrink takes, in this order and under one hold of the lock: the size, what overlays still see
- * of the lost pages (that never comes back), the pages, whoever waits for one of them. Growing a
- * paged object makes a run of zeros that its pager has yet to hear of; nobody is asked for them.
+ * A shrink takes, in this order and under one hold of the lock: the entries of those who show the
+ * lost pages, the size, what overlays still see of the lost pages (that never comes back), the
+ * pages, whoever waits for one of them. Growing a paged object makes a run of zeros that its pager
+ * has yet to hear of; nobody is asked for them.
  *
  * Lowering the stream zeroes the rest of its last page, as far as it does not read zero already.
  */
@@ -17,6 +18,7 @@
 #include "base/fail.h"
 #include "base/range.h"
 #include "object/look.h"
+#include "object/shown.h"
 #include "object/source.h"
 
 #define BYTES_MAX (UINT64_C(1) << 62)
@@ -158,6 +160,7 @@ static void shrink_commit(struct resize *r) REQUIRES(r->c->family->lock)
 	struct content *c = r->c;
 
 	family_held(c);
+	content_gone(c, r->now, r->was - r->now);
 	tail_commit(r);
 	atomic_store_explicit(&c->npages, r->now, memory_order_release);
 	if (atomic_load_explicit(&c->below_limit, memory_order_relaxed) > r->now)

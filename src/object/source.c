@@ -25,6 +25,7 @@
 
 #include "base/fail.h"
 #include "base/trace.h"
+#include "object/shown.h"
 #include "object/source_int.h"
 
 static uint64_t end_of(const struct wait *w)
@@ -543,8 +544,10 @@ static void drop_clean(struct source *s, struct frame_batch *freed)
 	content_bump(s->content);
 	for (uint64_t at = 0; source_next_run(s, at, end, droppable, 0, &r); at = r.first + r.n) {
 		/* Benign failure, of long runs of zeros alone: they are read still. */
-		if (!pages_prepare_range(&c->pages, r.first, r.n))
-			pages_fill(&c->pages, r.first, r.n, SLOT_EMPTY, freed);
+		if (pages_prepare_range(&c->pages, r.first, r.n))
+			continue;
+		content_gone(s->content, r.first, r.n);
+		pages_fill(&c->pages, r.first, r.n, SLOT_EMPTY, freed);
 	}
 }
 

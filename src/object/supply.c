@@ -23,6 +23,7 @@
 #include "base/fail.h"
 #include "base/trace.h"
 #include "object/look.h"
+#include "object/shown.h"
 #include "object/source_int.h"
 
 #define ROOM_TRIES 32u
@@ -365,6 +366,7 @@ static void commit_move(struct move *m) REQUIRES(m->to->content->family->lock)
 	uint64_t n;
 	bool frames;
 
+	content_gone(m->from, m->from_first, m->n); /* absent pages of `to` nobody shows */
 	for (uint64_t at = 0; at < m->n; at += n) {
 		n = stretch(m, at, &frames);
 		if (frames)
@@ -506,6 +508,7 @@ static void commit_dirtied(struct source *s, uint64_t first, uint64_t n, struct 
 			slot = arena_take(c->arena, list);
 			arena_clear(c->arena, slot);
 			arena_touch(c->arena, slot);
+			content_gone(s->content, page, 1);
 			pages_set(&c->pages, page, slot);
 		}
 		frame_mark(c->arena, slot, FRAME_DIRTY, FRAME_CLEANING);

@@ -28,6 +28,7 @@
 #include "base/fail.h"
 #include "base/range.h"
 #include "object/look.h"
+#include "object/shown.h"
 
 struct note {
 	uint64_t page; /* of the range */
@@ -193,6 +194,24 @@ static int grant_copies(struct transfer *t)
 
 /* ---- What cannot ---- */
 
+/* Those who show the pages, first. KEEP changes dst only where it has no page and src has one. */
+static void tell(struct transfer *t)
+{
+	struct content *src = t->src, *dst = t->dst;
+
+	family_held(src);
+	family_held(dst);
+	content_gone(src, t->from, t->n);
+	if (!t->keep)
+		content_gone(dst, t->to, t->n);
+	if (!t->keep || !dst->family->shown)
+		return;
+	for (uint64_t at = next_page(src, t->from, 0, t->n); at < t->n;
+	     at = next_page(src, t->from, at + 1, t->n))
+		if (!slot_is_frame(pages_get(&dst->pages, dst->bias + t->to + at)))
+			content_gone(dst, t->to + at, 1);
+}
+
 /* A frame of src's slot that is nobody else's. */
 static frame_t alone(struct transfer *t, slot_t slot)
 {
@@ -284,6 +303,7 @@ static int try(struct transfer *t)
 		err = grant_copies(t);
 	if (err)
 		return err;
+	tell(t);
 	take(t);
 	if (!t->keep)
 		empty(t);

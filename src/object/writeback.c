@@ -18,6 +18,7 @@
 
 #include "base/fail.h"
 #include "base/range.h"
+#include "object/shown.h"
 #include "object/source_int.h"
 
 const struct dirty_step dirty_begin = { FRAME_DIRTY, FRAME_CLEANING, SLOT_ZERO_DIRTY,
@@ -72,9 +73,12 @@ int dirty_move(struct source *s, uint64_t first, uint64_t n, const struct dirty_
 	if (zero_only)
 		return 0;
 	for (uint64_t at = first; source_next_run(s, at, end, may_step, step->from, &r);
-	     at = r.first + r.n)
+	     at = r.first + r.n) {
+		if (step == &dirty_begin)
+			content_read_only(s->content, r.first, r.n);
 		for (uint64_t i = r.first; i < r.first + r.n; i++)
 			frame_mark(s->content->arena, pages_get(pages, i), step->to, step->from);
+	}
 	return 0;
 }
 
