@@ -6,8 +6,8 @@
  * every level, and at its last page. The model holds for each page its host page and its rights.
  * Threads: one cpu makes accesses through its TLB, and each gives what the model says: the bytes of
  * the host page, or a miss at the first byte that is not granted; stores change these bytes alone.
- *Allocations fail now and then; then nothing has changed. After each step: the validator, the
- *entries of the windows one by one or their number.
+ * Allocations fail now and then; then nothing has changed. After each step: the validator, the
+ * entries of the windows one by one or their number.
  *
  *	model-soft [--steps N] [--seed S]
  */
@@ -337,7 +337,7 @@ static void run(const struct world *w, uint64_t n)
 	start[5] = last - SPAN + 1;
 	memset(model, 0, sizeof(model));
 	memset(seen, 0, sizeof(seen));
-	mem = aligned_alloc(65536, (uint64_t)(HOSTS + SPAN) << shift);
+	mem = aligned_alloc(UINT64_C(1) << shift, (uint64_t)(HOSTS + SPAN) << shift);
 	for (uint64_t i = 0; i < (uint64_t)(HOSTS + SPAN) << shift; i++)
 		mem[i] = (char)(i ^ i >> shift);
 	shadow = malloc((uint64_t)(HOSTS + SPAN) << shift);

@@ -4,7 +4,7 @@
  *
  * Each changer owns half of the guest's pages and all of the host pages that it shows there, two
  * for each. What is mapped holds bytes of 0x01 .. 0x7f; what is not mapped holds CANARY. CPU
- *threads load and store everywhere, of every size, also across pages, and store such bytes only.
+ * threads load and store everywhere, of every size, also across pages, and store such bytes only.
  *
  *	1 no load finds a canary's byte: what unmap, empty or a replacing map took is not read
  *	2 canaries stay: nor is it written
