@@ -49,6 +49,8 @@
 #define SPINS	   200u /* before a waiter gives its processor away */
 #define TURN_SHIFT 10u	/* `inside` out of line: turns << TURN_SHIFT | TLB_SLOW */
 
+_Static_assert(sizeof(struct tlb_entry) == 1u << TLB_ENTRY_SHIFT, "tlb_try counts in them");
+
 /* ---- The validator ---- */
 
 static int check_entry(struct soft *soft, const struct tlb_entry *e, unsigned i)
@@ -103,6 +105,7 @@ void soft_cpu_init(struct soft *soft, struct soft_cpu *cpu)
 {
 	memset(cpu, 0, sizeof(*cpu));
 	cpu->shift = soft->shift;
+	cpu->index_shift = soft->shift - TLB_ENTRY_SHIFT;
 	cpu->page_mask = ~((UINT64_C(1) << soft->shift) - 1);
 	cpu->soft = soft;
 	cpu->owner = me();

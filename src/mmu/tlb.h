@@ -50,11 +50,15 @@ struct tlb_entry {
 	uint64_t addend; /* [owner] */
 };
 
+#define TLB_ENTRY_SHIFT 5 /* sizeof(struct tlb_entry) */
+#define TLB_INDEX_MASK	((uint64_t)(TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT)
+
 struct soft;
 
 struct soft_cpu {
 	_Atomic(uint64_t) inside; /* written by the owner; 0: not inside */
 	uint64_t page_mask;	  /* of a guest address: its page. Immutable, as is shift */
+	unsigned index_shift;	  /* shift - TLB_ENTRY_SHIFT: the page number, in entries */
 	unsigned shift;
 	bool unaligned; /* the last failure of tlb_begin: not for want of a right */
 	uint64_t miss;	/* guest address of the first byte that the last failure was about */
@@ -80,7 +84,8 @@ static inline void *tlb_try(struct soft_cpu *cpu, uint64_t gva, unsigned size,
 			    enum tlb_access access)
 {
 	uint64_t page = gva & (cpu->page_mask | (size - 1)); /* of an unaligned address: no page */
-	struct tlb_entry *e = &cpu->entry[gva >> cpu->shift & (TLB_ENTRIES - 1)];
+	struct tlb_entry *e =
+		(void *)((char *)cpu->entry + (gva >> cpu->index_shift & TLB_INDEX_MASK));
 
 	atomic_store_explicit(&cpu->inside, page | TLB_IN, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
