@@ -582,7 +582,7 @@ int soft_create(const struct world *w, uint64_t page_size, struct soft **out)
 	soft->pid = getpid();
 	soft->shift = (unsigned)__builtin_ctzll(page_size);
 	soft->caches = soft_barrier_ready(w);
-	lock_init(&soft->lock, LOCK_STORE, "soft MMU");
+	lock_init(&soft->lock, LOCK_MMU, "soft MMU");
 	*out = soft;
 	return 0;
 }
