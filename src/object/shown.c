@@ -65,19 +65,28 @@ static void tell_overlay(const struct content *o, uint64_t first, uint64_t last)
 		tell_inherited(o, shown_of(n), max_u64(from, n->first), min_u64(to, n->last));
 }
 
+/* Those who show pages [first, last] of c itself. */
+static void tell_own(const struct content *c, uint64_t first, uint64_t last, bool gone)
+{
+	for (struct itree_node *n = itree_first(&c->shown, first, last); n;
+	     n = itree_next(n, first, last)) {
+		struct shown *s = shown_of(n);
+		uint64_t from = max_u64(first, n->first), k = min_u64(last, n->last) - from + 1;
+
+		if (gone)
+			s->ops->gone(s, from, k);
+		else
+			s->ops->read_only(s, from, k);
+	}
+}
+
 void shown_tell_gone(struct content *c, uint64_t first, uint64_t n)
 {
 	uint64_t last = first + (n - 1);
 
 	if (!n)
 		return;
-	for (struct itree_node *i = itree_first(&c->shown, first, last); i;
-	     i = itree_next(i, first, last)) {
-		struct shown *s = shown_of(i);
-		uint64_t from = max_u64(first, i->first);
-
-		s->ops->gone(s, from, min_u64(last, i->last) - from + 1);
-	}
+	tell_own(c, first, last, true);
 	for (const struct content *o = c->overlays; o; o = o->overlay_next)
 		tell_overlay(o, first, last);
 }
@@ -85,17 +94,8 @@ void shown_tell_gone(struct content *c, uint64_t first, uint64_t n)
 /* Nobody writes through an overlay to its root: those who show it have nothing to lose. */
 void shown_tell_read_only(struct content *c, uint64_t first, uint64_t n)
 {
-	uint64_t last = first + (n - 1);
-
-	if (!n)
-		return;
-	for (struct itree_node *i = itree_first(&c->shown, first, last); i;
-	     i = itree_next(i, first, last)) {
-		struct shown *s = shown_of(i);
-		uint64_t from = max_u64(first, i->first);
-
-		s->ops->read_only(s, from, min_u64(last, i->last) - from + 1);
-	}
+	if (n)
+		tell_own(c, first, first + (n - 1), false);
 }
 
 int shown_check(const struct family *f)
