@@ -15,6 +15,8 @@
 #include <inttypes.h>
 
 #include "base/fail.h"
+#include "base/range.h"
+#include "object/look.h"
 #include "object/shown.h"
 
 struct birth {
@@ -49,24 +51,6 @@ static int may_copy(const struct birth *b, enum vms_child_kind kind)
 	return 0;
 }
 
-/* The pinned page of the range, or UINT64_MAX. */
-static uint64_t pinned_page(const struct content *c, uint64_t first, uint64_t n)
-	REQUIRES(c->family->lock)
-{
-	uint64_t end = c->bias + first + n;
-
-	if (!c->pins)
-		return UINT64_MAX;
-	for (uint64_t i = pages_next(&c->pages, c->bias + first, end); i < end;
-	     i = pages_next(&c->pages, i + 1, end)) {
-		slot_t slot = pages_get(&c->pages, i);
-
-		if (slot_is_frame(slot) && frame_pins(c->arena, slot))
-			return i - c->bias;
-	}
-	return UINT64_MAX;
-}
-
 /* The child hangs off the root: it shows there what its own tree lacks. */
 static void hang(const struct birth *b, struct content *c, struct content *root, uint64_t at,
 		 uint64_t limit) REQUIRES(b->pc->family->lock)
@@ -83,18 +67,13 @@ static void hang(const struct birth *b, struct content *c, struct content *root,
 	root->overlays = c;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* What of the parent the child can see now, in pages. */
 static uint64_t seen_pages(const struct birth *b)
 {
 	uint64_t size = atomic_load_explicit(&b->pc->npages, memory_order_relaxed);
 	uint64_t there = b->off < size ? size - b->off : 0;
 
-	return least(least(there, b->window), b->npages);
+	return min_u64(min_u64(there, b->window), b->npages);
 }
 
 /* c, new and empty, becomes a copy at this instant. */
@@ -104,7 +83,7 @@ static int share_tree(const struct birth *b, struct content *c) REQUIRES(b->pc->
 	uint64_t n = seen_pages(b), limit, pinned;
 	int err;
 
-	pinned = pinned_page(b->pc, b->off, n);
+	pinned = content_pinned(b->pc, b->off, n);
 	if (pinned != UINT64_MAX)
 		return fail(-EBUSY, "snapshot: page %" PRIu64 " of the parent is pinned", pinned);
 	if (n && pages_next(&pc->pages, pc->bias + b->off, pc->bias + b->off + n) <
@@ -122,7 +101,7 @@ static int share_tree(const struct birth *b, struct content *c) REQUIRES(b->pc->
 	}
 	limit = atomic_load_explicit(&pc->below_limit, memory_order_relaxed);
 	if (pc->below && b->off < limit)
-		hang(b, c, pc->below, pc->below_at + b->off, least(n, limit - b->off));
+		hang(b, c, pc->below, pc->below_at + b->off, min_u64(n, limit - b->off));
 	return 0;
 }
 
