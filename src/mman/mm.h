@@ -64,7 +64,7 @@ struct guards {
 #define MM_GROWING 4
 
 struct vms_mm {
-	struct vms_space space;	   /* its lock guards everything below */
+	struct space space;	   /* its lock guards everything below */
 	struct vms_mm_policy pol;  /* limits change, the rest is constant */
 	struct vms_object *anon;   /* [I] all private anonymous memory */
 	struct vms_object *files;  /* open files that are mapped */

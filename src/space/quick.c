@@ -49,7 +49,7 @@ static const struct map *above(const struct quick *q, struct map *cut)
 	return cut;
 }
 
-int quick_prepare(struct quick *q, struct vms_space *s, const struct tree_spot *spot,
+int quick_prepare(struct quick *q, struct space *s, const struct tree_spot *spot,
 		  uint64_t first, uint64_t last, const struct map *mid, bool fresh)
 {
 	const struct map *at = spot->at;
@@ -106,7 +106,7 @@ static bool merges_right(const struct quick *q)
 /* Where the host can be asked, its regions are the truth (see space.c). */
 static void settle(struct quick *q)
 {
-	struct vms_space *s = q->space;
+	struct space *s = q->space;
 	uint64_t end = 0;
 
 	if (!s->mmu || !(s->mmu->ops->caps & BACKEND_SEAMS))
@@ -175,7 +175,7 @@ static void trace(const struct quick *q)
 /* One value for another: nothing of the tree's own changes. */
 static bool swap(struct quick *q)
 {
-	struct vms_space *s = q->space;
+	struct space *s = q->space;
 	const struct map_rules *rules = &s->rules;
 	struct map *at = q->spot->at;
 	struct vms_object *went = NULL;
@@ -197,7 +197,7 @@ static bool swap(struct quick *q)
 /* Everything but what is done once an edit. */
 static void apply(struct quick *q)
 {
-	struct vms_space *s = q->space;
+	struct space *s = q->space;
 	uint64_t lo = UINT64_MAX, hi = 0;
 	struct vms_object *went[3];
 	unsigned n_went = 0;
@@ -241,7 +241,7 @@ static void apply(struct quick *q)
 
 void quick_commit(struct quick *q)
 {
-	struct vms_space *s = q->space;
+	struct space *s = q->space;
 
 	TRACE(edit_commit, (uintptr_t)s, q->old, q->left + (q->mid != NULL) + q->right);
 	s->edits++;
@@ -257,7 +257,7 @@ static bool meets(const struct map *m, uint64_t first, uint64_t last)
 	return (first == 0 || m->last >= first - 1) && (m->start == 0 || m->start - 1 <= last);
 }
 
-int quick_move_prepare(struct quick_move *q, struct vms_space *s, uint64_t first, uint64_t last,
+int quick_move_prepare(struct quick_move *q, struct space *s, uint64_t first, uint64_t last,
 		       const struct map *mid)
 {
 	int err;
@@ -281,7 +281,7 @@ int quick_move_prepare(struct quick_move *q, struct vms_space *s, uint64_t first
  */
 void quick_move_commit(struct quick_move *q)
 {
-	struct vms_space *s = q->from.space;
+	struct space *s = q->from.space;
 
 	space_held(s);
 	TRACE(edit_commit, (uintptr_t)s, q->from.old + q->to.old,

@@ -21,7 +21,7 @@
 #include "space/space.h"
 
 struct quick {
-	struct vms_space *space;
+	struct space *space;
 	const struct tree_spot *spot;
 	uint64_t first, last;  /* the stretch; of an unmapping, what is mapped of it */
 	bool old, left, right; /* is a mapping cut or replaced; does a piece stay below, above */
@@ -40,7 +40,7 @@ enum { QUICK_NOT = 1 };
  * shows new bytes, as edit_map, else it is the old mapping with other values, as edit_update.
  * Returns 0, -ENOMEM, or QUICK_NOT: it takes a plan.
  */
-int quick_prepare(struct quick *q, struct vms_space *s, const struct tree_spot *spot,
+int quick_prepare(struct quick *q, struct space *s, const struct tree_spot *spot,
 		  uint64_t first, uint64_t last, const struct map *mid, bool fresh)
 	REQUIRES(s->lock);
 /* The commits ask for the same lock. The compiler cannot see that q->space is the space it saw. */
@@ -55,7 +55,7 @@ struct quick_move {
  * [first, last], mapped by one mapping, goes; mid comes, as edit_map. Returns as quick_prepare;
  * QUICK_NOT also where the mapping that is taken from reaches or touches the place of mid.
  */
-int quick_move_prepare(struct quick_move *q, struct vms_space *s, uint64_t first, uint64_t last,
+int quick_move_prepare(struct quick_move *q, struct space *s, uint64_t first, uint64_t last,
 		       const struct map *mid) REQUIRES(s->lock);
 void quick_move_commit(struct quick_move *q);
 

@@ -23,7 +23,7 @@
 #include "base/trace.h"
 #include "object/object.h"
 
-int space_init(struct vms_space *s, const struct world *w, const struct map_rules *rules,
+int space_init(struct space *s, const struct world *w, const struct map_rules *rules,
 	       struct vms_mmu *mmu, uint64_t first, uint64_t last, uint64_t page_size)
 {
 	lock_init(&s->lock, LOCK_SPACE, "space");
@@ -51,7 +51,7 @@ static bool next_map(const struct tree *t, uint64_t *addr, bool *end, struct map
 	return true;
 }
 
-void space_fini(struct vms_space *s)
+void space_fini(struct space *s)
 {
 	uint64_t addr = 0;
 	bool end = false;
@@ -72,12 +72,12 @@ static size_t copy_from_tree(const void *arg, uint64_t first, uint64_t last, str
 	return tree_copy(arg, first, last, out, room);
 }
 
-static struct plan_source source(const struct vms_space *s)
+static struct plan_source source(const struct space *s)
 {
 	return (struct plan_source){.copy = copy_from_tree, .arg = &s->tree};
 }
 
-void edit_init(struct edit *e, struct vms_space *s)
+void edit_init(struct edit *e, struct space *s)
 {
 	e->space = s;
 	e->done = false;
@@ -165,7 +165,7 @@ static void settle(struct edit *e)
 }
 
 /* What a debugging person may want to see of an edit. */
-static void trace(const struct vms_space *s, const struct plan *p)
+static void trace(const struct space *s, const struct plan *p)
 {
 	size_t went = 0, came = 0;
 
@@ -247,7 +247,7 @@ static void splice(struct tree *t, const struct plan *p)
 
 void edit_commit(struct edit *e)
 {
-	struct vms_space *s = e->space;
+	struct space *s = e->space;
 	const struct plan *p = &e->plan;
 
 	assert(p->finished && !e->done);
@@ -276,7 +276,7 @@ void edit_abort(struct edit *e)
 
 /* ---- the validator ---- */
 
-const char *space_validate(struct vms_space *s)
+const char *space_validate(struct space *s)
 {
 	const char *broken = tree_validate(&s->tree);
 	struct map_counts sum = {0};

@@ -26,7 +26,7 @@
  *	I	set at creation, then constant
  *	s	lock
  */
-struct vms_space {
+struct space {
 	struct lock lock;
 	const struct world *world;    /* [I] */
 	struct map_rules rules;	      /* [I] */
@@ -38,38 +38,38 @@ struct vms_space {
 	uint64_t edits, splits, merges; /* [s] */
 };
 
-int space_init(struct vms_space *s, const struct world *w, const struct map_rules *rules,
+int space_init(struct space *s, const struct world *w, const struct map_rules *rules,
 	       struct vms_mmu *mmu, uint64_t first, uint64_t last, uint64_t page_size);
 /* Drops the mappings (not the host's), the backend and the memory. */
-void space_fini(struct vms_space *s);
+void space_fini(struct space *s);
 
 /* Tells the lock analysis what a struct hides from it: the lock is held. No code. */
-static inline void space_held(struct vms_space *s) ASSERTS_HELD(s->lock)
+static inline void space_held(struct space *s) ASSERTS_HELD(s->lock)
 {
 	(void)s;
 }
 
-static inline bool space_find(struct vms_space *s, uint64_t addr, struct map *out)
+static inline bool space_find(struct space *s, uint64_t addr, struct map *out)
 	REQUIRES(s->lock)
 {
 	return tree_find(&s->tree, addr, out);
 }
 
-static inline bool space_find_below(struct vms_space *s, uint64_t addr, struct map *out)
+static inline bool space_find_below(struct space *s, uint64_t addr, struct map *out)
 	REQUIRES(s->lock)
 {
 	return tree_find_below(&s->tree, addr, out);
 }
 
 /* What stands at addr, and beside it: for the quick edit (quick.h). */
-static inline bool space_spot(struct vms_space *s, uint64_t addr, struct tree_spot *spot)
+static inline bool space_spot(struct space *s, uint64_t addr, struct tree_spot *spot)
 	REQUIRES(s->lock)
 {
 	return tree_spot(&s->tree, addr, spot);
 }
 
 struct edit {
-	struct vms_space *space;
+	struct space *space;
 	struct plan plan;
 	struct map_counts after; /* of the whole space, once prepared */
 	bool done;		 /* committed or aborted */
@@ -79,7 +79,7 @@ struct edit {
  * The space's lock is held from init to commit or abort. Only init says so to the compiler, which
  * cannot see that e->space is the space whose lock was taken.
  */
-void edit_init(struct edit *e, struct vms_space *s) REQUIRES(s->lock);
+void edit_init(struct edit *e, struct space *s) REQUIRES(s->lock);
 int edit_unmap(struct edit *e, uint64_t first, uint64_t last);
 int edit_map(struct edit *e, const struct map *m);
 int edit_update(struct edit *e, uint64_t first, uint64_t last,
@@ -89,6 +89,6 @@ void edit_commit(struct edit *e);
 void edit_abort(struct edit *e); /* after commit, or a second time: nothing */
 
 /* NULL, or the broken invariant as a sentence: tree, counters. O(n). */
-const char *space_validate(struct vms_space *s) REQUIRES(s->lock);
+const char *space_validate(struct space *s) REQUIRES(s->lock);
 
 #endif

@@ -21,7 +21,7 @@
 
 struct state {
 	struct test_world world;
-	struct vms_space space;
+	struct space space;
 	struct vms_object *object[OBJECT];
 	int (*changes)(struct state *s, struct edit *e);
 	struct map *before;

@@ -52,7 +52,7 @@ struct change {
 static uint64_t n_pages = 128, base;
 static struct page model[MAX_PAGES], before[MAX_PAGES];
 static struct vms_object *object[OBJECTS];
-static struct vms_space space;
+static struct space space;
 static uint64_t seed = 1, step, rng;
 static uint64_t quick, moves; /* edits without a plan */
 

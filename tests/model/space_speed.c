@@ -46,7 +46,7 @@ static uint64_t guard(const struct map *m, const void *arg)
 
 static const struct map_rules rules = {.classes = classes, .guard = guard};
 
-static struct vms_space space;
+static struct space space;
 static struct vms_object *object;
 static uint64_t rng = 88172645463325252u, n, stride, sink;
 

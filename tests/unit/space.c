@@ -637,7 +637,7 @@ static void test_gaps(void **state)
 
 /* ---- the edit ---- */
 
-static struct vms_space space;
+static struct space space;
 static struct vms_object *object;
 
 static void space_begin(uint64_t first, uint64_t last) ACQUIRES(space.lock)
