@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #include "base/world.h"
+#include "mmu/entries.h"
 #include "vmspace/mmu.h"
 
 /* backend_map.flags */
@@ -48,7 +49,6 @@ struct backend_map {
 
 struct backend_ops {
 	uint32_t caps;
-	void (*destroy)(struct vms_mmu *mmu);
 	/* Replace whatever stands in the range, atomically. */
 	int (*map)(struct vms_mmu *mmu, const struct backend_map *m);
 	/* Holes inside are fine. */
@@ -93,7 +93,10 @@ struct backend_ops {
 };
 
 struct vms_mmu {
-	const struct backend_ops *ops; /* [I] */
+	const struct backend_ops *ops; /* [I] for a Linux guest's space; NULL: cannot serve one */
+	const struct entries_ops *entries; /* [I] for a space over objects (entries.h); NULL: cannot */
+	void (*destroy)(struct vms_mmu *mmu); /* [I] */
+	atomic_bool attached;		      /* a space over objects uses it */
 	const struct world *world;     /* [I] */
 	atomic_uint refs;
 	struct vms_mmu_counts counts; /* [space's lock] */

@@ -487,7 +487,7 @@ static void host_destroy(struct vms_mmu *mmu)
 
 #define OPS(more)                                                                                 \
 	{                                                                                         \
-		.caps = BACKEND_EAGER | BACKEND_CONTENT | (more), .destroy = host_destroy,        \
+		.caps = BACKEND_EAGER | BACKEND_CONTENT | (more),           \
 		.map = host_map, .unmap = host_unmap, .protect = host_protect, .move = host_move, \
 		.advise = host_advise, .lock = host_lock, .sync = host_sync,                      \
 		.residency = host_residency, .grown = host_grown, .seam = host_seam,              \
@@ -583,6 +583,8 @@ int vms_mmu_host(const struct vms_mmu_host_params *params, struct vms_mmu **mmu)
 	if (h->real_holes)
 		kind = page == host_page ? REAL_HOLES : LARGER_PAGES;
 	h->mmu.ops = &host_ops[guards][kind];
+	h->mmu.entries = NULL;
+	h->mmu.destroy = host_destroy;
 	*mmu = &h->mmu;
 	return 0;
 }

@@ -100,7 +100,7 @@ int vms_mmu_counts(const struct vms_mmu *mmu, struct vms_mmu_counts *counts)
 
 void *vms_mmu_host_addr(struct vms_mmu *mmu, uint64_t addr)
 {
-	return mmu->ops->host_addr ? mmu->ops->host_addr(mmu, addr) : NULL;
+	return mmu->ops && mmu->ops->host_addr ? mmu->ops->host_addr(mmu, addr) : NULL;
 }
 
 struct vms_mmu *vms_mmu_ref(struct vms_mmu *mmu)
@@ -115,5 +115,5 @@ void vms_mmu_unref(struct vms_mmu *mmu)
 	/* Release pairs with the last one's acquire: it sees what the others did. */
 	if (!mmu || atomic_fetch_sub_explicit(&mmu->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	mmu->ops->destroy(mmu);
+	mmu->destroy(mmu);
 }

@@ -124,7 +124,6 @@ static void record_destroy(struct vms_mmu *mmu)
 
 static const struct backend_ops record_ops = {
 	.caps = 0,
-	.destroy = record_destroy,
 	.map = record_map,
 	.unmap = record_unmap,
 	.protect = record_protect,
@@ -145,6 +144,7 @@ int vms_mmu_record(struct vms_mmu **mmu)
 		return fail(-ENOMEM, "no memory for a recording backend");
 	memset(r, 0, sizeof(*r));
 	r->mmu.ops = &record_ops;
+	r->mmu.destroy = record_destroy;
 	r->mmu.world = w;
 	atomic_init(&r->mmu.refs, 1);
 	*mmu = &r->mmu;

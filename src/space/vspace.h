@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vspace.h: what stands behind the public handle of a space over objects (vmspace/space.h).
+ *
+ *	vspace.c	life, information, the validator
+ *	rmap.c		the reverse map
+ *	change.c	the edit: what a commit does to tree, reverse map and backend, in which order
+ *	edits.c		map, unmap, protect, move, and the calls on regions
+ *	fault.c		the fault, and populating
+ *	bytes.c		read, write, strings, one-instruction accesses
+ *	range.c		operations on ranges
+ *	walk.c		find, next, walk
+ *	branch.c	a copy of a whole space
+ *	dump.c		for people and programs
+ *
+ * Lock letters: [I] never changes, [s] space.lock, [A] atomic.
+ */
+#ifndef SPACE_VSPACE_H
+#define SPACE_VSPACE_H
+
+#include "space/region.h"
+#include "space/rmap.h"
+#include "space/space.h"
+#include "vmspace/space.h"
+
+#define COUNT_STRIPES 16u
+
+/* What faults count; each thread in a stripe of its own, as far as there are enough. */
+enum count {
+	COUNT_RESULT, /* + enum vms_fault_result */
+	COUNT_OWN = COUNT_RESULT + VMS_FAULT_NO_MEMORY + 1,
+	COUNT_ANCESTOR,
+	COUNT_ZERO,
+	COUNT_COPIED,
+	COUNT_FRESH,
+	COUNT_AROUND,
+	COUNT_AGAIN,
+	COUNTS,
+};
+
+struct counts {
+	_Atomic(uint64_t) n[COUNTS];
+} __attribute__((aligned(128)));
+
+struct vms_space {
+	/* Lock, tree, edit. Its `mmu` is NULL: that one is a Linux guest's window. Its maps have an
+	 * rmap, an obj that is a view, and VMS_MAP_* as flags (POPULATE aside). */
+	struct space space;
+	struct vms_mmu *mmu;	    /* [I] referenced; entries != NULL, attached */
+	struct region_tree regions; /* [s] */
+	atomic_uint refs;
+	uint64_t id;		    /* [I] unique in the process, never reused: caches of threads */
+	uint64_t granule;	    /* [I] bytes: the smaller of guest page and host page */
+	uint64_t around;	    /* [I] bytes that a fault may install */
+	void *block;		    /* [I] as allocated: counts are aligned */
+	struct counts counts[COUNT_STRIPES]; /* [A] */
+};
+
+void count_add(struct vms_space *s, unsigned count, uint64_t n);
+
+/* ---- Edits (change.c) ---- */
+
+/*
+ * One transaction on a space over objects, as struct edit is one on its tree:
+ *
+ *	change_init → change_unmap / change_map / edit_update on .edit → change_prepare
+ *	            → change_commit                     (or change_abort at any point before)
+ *
+ * The space's lock is held throughout. Prepare may fail, commit cannot. Commit, in this order:
+ *	1 rmaps of what comes are linked
+ *	2 the tree is spliced
+ *	3 rmaps of what went are unlinked; of what changed its rights, passed
+ *	4 the backend loses what went, and the rights that were taken (an event each)
+ *	5 objects and rmaps that went are dropped (after the lock: their ends may call back)
+ * An eager backend is filled by the caller after the lock is dropped (space_fill).
+ */
+struct change {
+	struct vms_space *s;
+	struct edit edit;
+	struct rmap *fresh; /* of change_map, not yet in a tree; by .next */
+	struct vms_object **dropped; /* references to drop after the lock */
+	size_t n_dropped;
+};
+
+/* ---- Filling (fault.c) ---- */
+
+enum fill {
+	FILL_PRESENT, /* install what is there; gaps are skipped */
+	FILL_READ,    /* make it readable: asks pagers */
+	FILL_WRITE,   /* make it writable: copies, grants */
+	FILL_COMMIT,  /* pages of the objects' own, not dirtied; then as PRESENT */
+};
+
+/*
+ * Install pages of [first, last] into the backend, mapping by mapping, as far as rights and sizes
+ * allow. *done: bytes from first on that were gone through. No lock is held.
+ */
+enum vms_fault_result space_fill(struct vms_space *s, uint64_t first, uint64_t last, enum fill how,
+				 struct vms_wait *wait, uint64_t *done);
+
+/* ---- Looking (walk.c) ---- */
+
+/*
+ * The mapping that holds addr or the first above it, without the space's lock; its object comes
+ * with a reference, which the caller drops. *seq: for space_still.
+ */
+bool space_get(struct vms_space *s, uint64_t addr, struct map *out, uint64_t *seq);
+/*
+ * Does the mapping still stand as it was got? Called under the family's lock: if so, what is
+ * installed under this hold of it is taken out by whoever changes the mapping (rmap.h).
+ */
+bool space_still(struct vms_space *s, uint64_t addr, const struct map *m, uint64_t *seq);
+
+#endif
