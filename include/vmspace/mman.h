@@ -98,6 +98,7 @@ VMS_API int vms_mm_policy_host(struct vms_mm_policy *policy);
  * Returns:   0, or
  *            -EINVAL  short policy, unknown flag, page size no power of two or below 4096,
  *                     bounds that are unaligned or cross
+ *            -ENOTSUP a backend without a window: vms_mmu_soft
  *            -ENOMEM
  * Since:     0.1
  */

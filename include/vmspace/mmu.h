@@ -7,10 +7,13 @@
  *	host		the host's own page tables, through one window of this process:
  *			guest address A is host address base + A. Eager: after every call
  *			the window equals the truth, so the kernel may touch it too.
+ *	soft		a page table of our own, for guests whose memory accesses go through the
+ *			inline functions of tlb.h. Lazy: faults fill it. For spaces over objects
+ *			(space.h) only.
  *	recording	installs nothing and counts calls; for tests, planning and replay.
  *
- * Ownership: vms_mmu_host() and vms_mmu_record() give one reference; a space that uses the
- * backend takes its own. A backend serves one space at a time.
+ * Ownership: vms_mmu_host(), vms_mmu_soft() and vms_mmu_record() give one reference; a space that
+ * uses the backend takes its own. A backend serves one space at a time.
  */
 #ifndef VMSPACE_MMU_H
 #define VMSPACE_MMU_H
@@ -62,8 +65,30 @@ VMS_API int vms_mmu_host(const struct vms_mmu_host_params *params, struct vms_mm
  */
 VMS_API void *vms_mmu_host_addr(struct vms_mmu *mmu, uint64_t addr);
 
+struct vms_mmu_soft_params {
+	size_t size;	    /* sizeof(struct vms_mmu_soft_params) */
+	uint32_t flags;	    /* 0 */
+	uint64_t page_size; /* guest page size, a power of two, 1 to 64 KiB; 0: the host's page */
+};
+
 /*
- * vms_mmu_record - a backend that installs nothing, counts, and keeps the last calls.
+ * vms_mmu_soft - a page table in this process, for guest pages of 1 KiB to 64 KiB.
+ *
+ * It has entries for granules: the smaller of guest page and host page. Threads that access guest
+ * memory register a struct vms_cpu (tlb.h). In a forked child it can only be given back.
+ *
+ * Threads:   faults on addresses that are not close to each other do not wait for one another.
+ * Cost:      8 bytes a granule, in nodes of 512; a few hundred nodes may be kept while empty.
+ * Returns:   0, or
+ *            -EINVAL  short params, unknown flags, page size
+ *            -ENOMEM
+ * Since:     0.3
+ */
+VMS_API int vms_mmu_soft(const struct vms_mmu_soft_params *params, struct vms_mmu **mmu);
+
+/*
+ * vms_mmu_record - a backend that installs nothing, counts, and keeps the last calls. Of a space
+ * over objects it keeps what would be installed.
  *
  * Returns:   0 or -ENOMEM.	Since: 0.1
  */
@@ -74,9 +99,19 @@ struct vms_mmu_counts {
 	size_t size; /* sizeof(struct vms_mmu_counts), set by the caller */
 	uint64_t map, unmap, protect, move, advise, lock, sync, query;
 	uint64_t failed; /* calls that returned an error, of any kind */
+	/* Since 0.3; left alone in a struct that ends before them. */
+	uint64_t remove_write;
+	uint64_t entries;	   /* granules installed now, where the backend has entries */
+	uint64_t shot;		   /* calls that emptied TLBs of CPU threads */
+	uint64_t barriers;	   /* of them, or for freed nodes: had other threads take part */
 };
 
-/* vms_mmu_counts - copy the counters. Returns: 0 or -EINVAL (short struct). Since: 0.1 */
+/*
+ * vms_mmu_counts - copy the counters. Of calls that other threads make at the same time some may be
+ * in it.
+ *
+ * Returns: 0 or -EINVAL (short struct).	Since: 0.1
+ */
 VMS_API int vms_mmu_counts(const struct vms_mmu *mmu, struct vms_mmu_counts *counts);
 
 /* vms_mmu_ref, vms_mmu_unref - references; NULL is fine. Since: 0.1 */

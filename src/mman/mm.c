@@ -78,6 +78,8 @@ int vms_mm_create(const struct vms_mm_policy *policy, struct vms_mmu *mmu, struc
 		return err;
 	if (mmu == NULL)
 		return fail(-EINVAL, "mm_create: no backend");
+	if (mmu->ops == NULL)
+		return fail(-ENOTSUP, "mm_create: this backend has no window for a Linux guest");
 	mm = w->alloc(w, sizeof(*mm));
 	if (mm == NULL)
 		return fail(-ENOMEM, "mm_create: no memory");

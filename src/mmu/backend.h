@@ -92,6 +92,15 @@ struct backend_ops {
 	void *(*host_addr)(struct vms_mmu *mmu, uint64_t addr);
 };
 
+#define COUNT_LINES 16u
+
+/* What calls on entries count: a line for each of a few threads. The pad keeps two lines apart
+ * wherever the struct lies. */
+struct entries_line {
+	_Atomic(uint64_t) map, unmap, protect, remove_write, failed;
+	uint64_t pad[11];
+};
+
 struct vms_mmu {
 	const struct backend_ops *ops; /* [I] for a Linux guest's space; NULL: cannot serve one */
 	const struct entries_ops *entries; /* [I] for a space over objects (entries.h); NULL: cannot */
@@ -99,7 +108,8 @@ struct vms_mmu {
 	atomic_bool attached;		      /* a space over objects uses it */
 	const struct world *world;     /* [I] */
 	atomic_uint refs;
-	struct vms_mmu_counts counts; /* [space's lock] */
+	struct vms_mmu_counts counts; /* [space's lock] calls of backend_ops */
+	struct entries_line line[COUNT_LINES]; /* [A] calls of entries_ops */
 };
 
 /* Counting wrappers: the only way the space and the faces call a backend (mmu.c). */

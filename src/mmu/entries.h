@@ -71,15 +71,21 @@ struct entries_ops {
 	int (*harvest)(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint64_t *bits);
 	/* The validator: 0, or -EINVAL and a sentence. */
 	int (*check)(struct vms_mmu *mmu);
+	/* Fills in what it counts itself: entries, shot, barriers. NULL: nothing. */
+	void (*stat)(const struct vms_mmu *mmu, struct vms_mmu_counts *counts);
 };
 
-/* Counting wrappers (mmu.c); the only way a space calls. */
+/*
+ * Counting wrappers (mmu.c): the only way a space calls what has one. attach fails with -ENOTSUP
+ * where the backend has no entries, and with -EBUSY where a space is attached.
+ */
 int entries_attach(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint64_t page_size);
 void entries_detach(struct vms_mmu *mmu);
 int entries_map(struct vms_mmu *mmu, const struct entries_run *run, enum entries_existing existing);
 void entries_unmap(struct vms_mmu *mmu, uint64_t first, uint64_t last);
 void entries_remove_write(struct vms_mmu *mmu, uint64_t first, uint64_t last);
 void entries_protect(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint32_t rights);
+void entries_empty(struct vms_mmu *mmu); /* counts as an unmap */
 
 /* P bytes of zeros, P-aligned: what a read of nothing is shown. Never with WRITE. */
 const void *mmu_zero_page(void);

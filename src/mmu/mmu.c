@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
  * mmu.c: what all backends share: references, and the calls that count.
+ *
+ * A Linux guest's space calls under its lock, and counts plainly. Spaces over objects call from
+ * many threads: each thread counts in a line of its own, as far as there are enough.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/fail.h"
@@ -86,15 +90,117 @@ bool backend_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end)
 	return mmu->ops->seam(mmu, addr, end);
 }
 
+/* ---- Entries ---- */
+
+static struct entries_line *line_of(struct vms_mmu *mmu)
+{
+	static atomic_uint threads;
+	static _Thread_local unsigned mine; /* 0: none yet */
+
+	if (!mine)
+		mine = 1 +
+		       atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) % COUNT_LINES;
+	return &mmu->line[mine - 1];
+}
+
+static void bump(_Atomic(uint64_t) *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+int entries_attach(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint64_t page_size)
+{
+	int err;
+
+	if (!mmu->entries)
+		return fail(-ENOTSUP,
+			    "this backend serves a Linux guest only, no space over objects");
+	if (atomic_exchange(&mmu->attached, true))
+		return fail(-EBUSY, "the backend serves another space");
+	err = mmu->entries->attach(mmu, first, last, page_size);
+	if (err)
+		atomic_store(&mmu->attached, false);
+	return err;
+}
+
+void entries_detach(struct vms_mmu *mmu)
+{
+	mmu->entries->detach(mmu);
+	atomic_store(&mmu->attached, false);
+}
+
+int entries_map(struct vms_mmu *mmu, const struct entries_run *run, enum entries_existing existing)
+{
+	struct entries_line *line = line_of(mmu);
+	int err = mmu->entries->map(mmu, run, existing);
+
+	bump(&line->map);
+	if (err)
+		bump(&line->failed);
+	return err;
+}
+
+void entries_unmap(struct vms_mmu *mmu, uint64_t first, uint64_t last)
+{
+	mmu->entries->unmap(mmu, first, last);
+	bump(&line_of(mmu)->unmap);
+}
+
+void entries_remove_write(struct vms_mmu *mmu, uint64_t first, uint64_t last)
+{
+	mmu->entries->remove_write(mmu, first, last);
+	bump(&line_of(mmu)->remove_write);
+}
+
+void entries_protect(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint32_t rights)
+{
+	mmu->entries->protect(mmu, first, last, rights);
+	bump(&line_of(mmu)->protect);
+}
+
+void entries_empty(struct vms_mmu *mmu)
+{
+	mmu->entries->empty(mmu);
+	bump(&line_of(mmu)->unmap);
+}
+
+const void *mmu_zero_page(void)
+{
+	/* Not constant: memory of zeros that is only read is one page of the kernel's. No linker is
+	 * asked for an alignment that an old loader does not keep. */
+	static char zeros[2 * 65536];
+
+	return (const void *)(((uintptr_t)zeros + 65535) & ~(uintptr_t)65535);
+}
+
+/* ---- Information and references ---- */
+
+static uint64_t relaxed(const _Atomic(uint64_t) *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 int vms_mmu_counts(const struct vms_mmu *mmu, struct vms_mmu_counts *counts)
 {
-	size_t size = counts->size;
+	size_t size = counts->size, first = offsetof(struct vms_mmu_counts, remove_write);
+	struct vms_mmu_counts all;
 
-	if (size < sizeof(*counts))
-		return fail(-EINVAL, "vms_mmu_counts: struct of %zu bytes, need %zu", size,
-			    sizeof(*counts));
-	*counts = mmu->counts;
-	counts->size = size;
+	if (size < first)
+		return fail(-EINVAL, "vms_mmu_counts: struct of %zu bytes, need %zu", size, first);
+	all = mmu->counts;
+	for (unsigned i = 0; i < COUNT_LINES; i++) {
+		const struct entries_line *line = &mmu->line[i];
+
+		all.map += relaxed(&line->map);
+		all.unmap += relaxed(&line->unmap);
+		all.protect += relaxed(&line->protect);
+		all.remove_write += relaxed(&line->remove_write);
+		all.failed += relaxed(&line->failed);
+	}
+	if (mmu->entries && mmu->entries->stat)
+		mmu->entries->stat(mmu, &all);
+	all.size = size;
+	memcpy(counts, &all, size < sizeof(all) ? size : sizeof(all));
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The recording backend, and the counters that all backends share. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,7 +106,16 @@ static void calls_are_counted(void **state)
 	assert_int_equal(n.protect, 1);
 	assert_int_equal(n.query, 2);
 	assert_int_equal(n.failed, 1);
-	n.size = sizeof(n) - 1;
+	/* A program of 0.1 has a shorter struct: nothing behind it is touched. */
+	n = (struct vms_mmu_counts){ .size = offsetof(struct vms_mmu_counts, remove_write),
+				     .remove_write = 77,
+				     .barriers = 78 };
+	assert_ok(vms_mmu_counts(mmu, &n));
+	assert_int_equal(n.unmap, 2);
+	assert_int_equal(n.failed, 1);
+	assert_int_equal(n.remove_write, 77);
+	assert_int_equal(n.barriers, 78);
+	n.size--;
 	assert_int_equal(vms_mmu_counts(mmu, &n), -EINVAL);
 }
 
