@@ -41,7 +41,7 @@ static int new_file(struct player *r, int number)
 }
 
 /* (rule 1) */
-static int file_for(struct player *p, const struct trace_call *c)
+static int file_for(struct player *r, const struct trace_call *c)
 {
 	uint32_t number = (uint32_t)c->a[4];
 	bool fresh = c->a[5] == 0 && !(c->a[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE));
@@ -97,7 +97,7 @@ int player_cannot(struct player *r, const char *what, const char *reason)
 
 /* ---- an image's start ---- */
 
-static int fill_policy(struct player *p, struct vms_mm_policy *p)
+static int fill_policy(struct player *r, struct vms_mm_policy *p)
 {
 	struct statfs sfs;
 	int fd;
@@ -130,7 +130,7 @@ static unsigned prot_of(const char *perms)
 }
 
 /* A recording may begin with a heap (a forked child's). Pieces of it come by address. */
-static int enter_heap(struct player *p, const struct trace_map *m)
+static int enter_heap(struct player *r, const struct trace_map *m)
 {
 	struct vms_mm_info info = {.size = sizeof(info)};
 	uint64_t len = m->end - m->start;
@@ -146,7 +146,7 @@ static int enter_heap(struct player *p, const struct trace_map *m)
 	return 0;
 }
 
-static int enter_map(struct player *p, const struct trace_map *m)
+static int enter_map(struct player *r, const struct trace_map *m)
 {
 	uint64_t len = m->end - m->start, flags = MAP_FIXED_NOREPLACE;
 	int64_t got;
@@ -180,7 +180,7 @@ static int enter_map(struct player *p, const struct trace_map *m)
 	return 0;
 }
 
-static int start_image(struct player *p, const struct trace_maps *maps)
+int player_image(struct player *r, const struct trace_maps *maps)
 {
 	struct vms_mm_policy policy = {.size = sizeof(policy)};
 	struct vms_mmu *mmu;
@@ -213,7 +213,7 @@ static int start_image(struct player *p, const struct trace_maps *maps)
  * Only the first brk tells where the heap begins; and where exactly it ends, if the first block
  * held it: the maps show whole pages.
  */
-static int64_t replay_brk(struct player *p, const struct trace_call *c)
+static int64_t replay_brk(struct player *r, const struct trace_call *c)
 {
 	struct vms_mm_info info = {.size = sizeof(info)};
 	uint64_t then = (uint64_t)c->ret;
@@ -229,7 +229,7 @@ static int64_t replay_brk(struct player *p, const struct trace_call *c)
 	return vms_brk(r->mm, c->a[0]);
 }
 
-static int64_t replay_mmap(struct player *p, const struct trace_call *c)
+static int64_t replay_mmap(struct player *r, const struct trace_call *c)
 {
 	uint64_t addr = c->a[0], flags = c->a[3];
 	int fd = flags & MAP_ANONYMOUS ? -1 : file_for(r, c);
@@ -245,7 +245,7 @@ static int64_t replay_mmap(struct player *p, const struct trace_call *c)
 	return vms_mmap(r->mm, addr, c->a[1], c->a[2], flags, fd, c->a[5]);
 }
 
-static int64_t replay_mremap(struct player *p, const struct trace_call *c)
+static int64_t replay_mremap(struct player *r, const struct trace_call *c)
 {
 	uint64_t flags = c->a[3], to = c->a[4];
 
@@ -256,7 +256,7 @@ static int64_t replay_mremap(struct player *p, const struct trace_call *c)
 	return vms_mremap(r->mm, c->a[0], c->a[1], c->a[2], flags, to);
 }
 
-static int64_t two(int64_t (*call)(struct vms_mm *, uint64_t, uint64_t), struct player *p,
+static int64_t two(int64_t (*call)(struct vms_mm *, uint64_t, uint64_t), struct player *r,
 		   const struct trace_call *c)
 {
 	return call(r->mm, c->a[0], c->a[1]);
@@ -278,7 +278,7 @@ static bool lies_in_the_file(const struct trace_call *c)
 	}
 }
 
-static bool perform(struct player *p, const struct trace_call *c, int64_t *got, bool *known)
+enum played player_call(struct player *r, const struct trace_call *c, int64_t *got)
 {
 	const char *name = c->name;
 
@@ -322,7 +322,7 @@ static bool perform(struct player *p, const struct trace_call *c, int64_t *got, 
 /* ---- the stack ---- */
 
 /* (rule 2) */
-static void grow_stack(struct player *p, const struct trace_maps *maps)
+void player_grow(struct player *r, const struct trace_maps *maps)
 {
 	for (size_t i = 0; i < maps->n; i++) {
 		if (strcmp(maps->map[i].what, "[stack]") == 0) {
