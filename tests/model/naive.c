@@ -30,22 +30,34 @@ static unsigned sharers(uint64_t frame)
 	return n;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
 uint64_t naive_frames(void)
 {
-	uint64_t n = 0;
+	static uint64_t *frame;
+	static size_t room;
+	size_t n = 0;
+	uint64_t distinct = 0;
 
-	for (struct naive_content *c = naive_contents; c; c = c->next)
-		for (unsigned i = 0; i < c->npages; i++) {
-			bool first = c->page[i].frame;
-
-			/* Counted at the first content that has it. */
-			for (struct naive_content *d = naive_contents; first && d != c; d = d->next)
-				for (unsigned j = 0; j < d->npages; j++)
-					if (d->page[j].frame == c->page[i].frame)
-						first = false;
-			n += first;
+	for (struct naive_content *c = naive_contents; c; c = c->next) {
+		if (room < n + MAX_PAGES) {
+			room = 2 * room + MAX_PAGES;
+			frame = realloc(frame, room * sizeof(*frame));
 		}
-	return n;
+		for (unsigned i = 0; i < c->npages; i++)
+			if (c->page[i].frame)
+				frame[n++] = c->page[i].frame;
+	}
+	if (n)
+		qsort(frame, n, sizeof(*frame), by_number);
+	for (size_t i = 0; i < n; i++)
+		distinct += !i || frame[i] != frame[i - 1];
+	return distinct;
 }
 
 unsigned naive_share(const struct naive_view *v, struct vms_share *rows, unsigned max)
@@ -210,6 +222,8 @@ static int fetch(struct naive_content *c, unsigned i)
 		return 0;
 	if (c->detached)
 		return -EBUSY; /* F100 */
+	if (c->refuse[i])
+		return c->refuse[i];
 	if (c->hole[i]) {
 		c->page[i].mark = NAIVE_ZERO;
 	} else {
@@ -219,6 +233,12 @@ static int fetch(struct naive_content *c, unsigned i)
 		memcpy(c->page[i].cell, c->backing[i], CELLS);
 	}
 	return 0;
+}
+
+void naive_supplied(struct naive_content *c, unsigned i)
+{
+	if (i < c->npages && absent(c, i))
+		fetch(c, i);
 }
 
 static int fetch_range(struct naive_content *c, unsigned first, unsigned n)
@@ -364,6 +384,54 @@ int naive_write(struct naive_view *v, uint64_t off, uint64_t len, uint8_t value)
 	if (r.n && r.c->kind == VMS_OBJECT_KIND_PAGED)
 		r.c->modified = true;
 	return 0;
+}
+
+int naive_touch(struct naive_view *v, uint64_t off, uint64_t len, bool write)
+{
+	struct range r;
+	int err = range_of(v, off, len, &r);
+
+	if (err)
+		return err;
+	if (r.c->discarded)
+		return -ENOENT;
+	err = fetch_range(r.c, r.first, r.n);
+	if (err || !write || has_bytes_elsewhere(r.c))
+		return err;
+	err = leave(r.c, r.first, r.n);
+	if (err)
+		return err;
+	for (unsigned i = r.first; i < r.first + r.n; i++) {
+		own(r.c, i);
+		if (r.c->kind == VMS_OBJECT_KIND_PAGED)
+			r.c->page[i].dirty = NAIVE_DIRTY;
+	}
+	if (r.c->kind == VMS_OBJECT_KIND_PAGED)
+		r.c->modified = true;
+	return 0;
+}
+
+bool naive_may_write_through(const struct naive_view *v, unsigned page)
+{
+	const struct naive_content *c = v->c;
+	const struct naive_page *p = &c->page[v->at + page];
+
+	if (has_bytes_elsewhere(c))
+		return true;
+	if (!p->frame || sharers(p->frame) > 1)
+		return false;
+	return c->kind != VMS_OBJECT_KIND_PAGED || p->dirty == NAIVE_DIRTY;
+}
+
+void naive_poke(struct naive_view *v, uint64_t off, uint8_t value)
+{
+	uint64_t at = v->at * P + off;
+	struct naive_content *c = v->c;
+
+	if (has_bytes_elsewhere(c))
+		c->backing[at / P][at % P / CELL_SIZE] = value;
+	else
+		c->page[at / P].cell[at % P / CELL_SIZE] = value;
 }
 
 /* Bytes [off, end) of the content read zero (F67). Everything needed is there. */
@@ -844,6 +912,8 @@ void naive_reclaim(void)
 	for (struct naive_content *c = naive_contents; c; c = c->next) {
 		bool any = false;
 
+		if (c->high)
+			continue;
 		for (unsigned i = 0; i < c->npages; i++) {
 			struct naive_page *p = &c->page[i];
 

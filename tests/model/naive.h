@@ -18,7 +18,9 @@
 #include "vmspace/object.h"
 
 #define CELLS	  4
+#ifndef MAX_PAGES
 #define MAX_PAGES 10
+#endif
 #define BACKING	  MAX_PAGES
 
 enum naive_mark { NAIVE_EMPTY, NAIVE_ZERO, NAIVE_ZERO_DIRTY, NAIVE_ZERO_CLEANING };
@@ -47,8 +49,10 @@ struct naive_content {
 	unsigned below_at, below_limit;
 	unsigned locks, pins;
 	bool discarded, detached, modified;
+	bool high; /* mapped in a region of high priority: not reclaimed (F92) */
 	uint8_t backing[BACKING][CELLS]; /* PAGED, FILE and HOST: the bytes behind */
 	bool hole[BACKING];		 /* PAGED: the pager supplies this page as zero */
+	int refuse[BACKING];		 /* PAGED: the pager fails this page with it */
 };
 
 struct naive_view {
@@ -77,6 +81,18 @@ uint64_t naive_bytes(const struct naive_view *v);
 bool naive_present(const struct naive_view *v, unsigned page);
 /* Its cells, as a reader sees them now. */
 void naive_show(const struct naive_view *v, unsigned page, uint8_t cell[CELLS]);
+
+/* The pager has supplied page i of its object. */
+void naive_supplied(struct naive_content *c, unsigned i);
+/*
+ * What a CPU's access to [off, off + len) does before bytes are touched: pages are there, and of a
+ * write, the content's own and dirty. Whatever the rights of this name of the content.
+ */
+int naive_touch(struct naive_view *v, uint64_t off, uint64_t len, bool write);
+/* May an MMU entry that shows the page grant writing? */
+bool naive_may_write_through(const struct naive_view *v, unsigned page);
+/* A byte of the cell at off, at once, as naive_may_write_through() allows. */
+void naive_poke(struct naive_view *v, uint64_t off, uint8_t value);
 
 /* In bytes that are multiples of a cell. */
 int naive_read(struct naive_view *v, uint64_t off, uint64_t len);
