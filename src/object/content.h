@@ -93,6 +93,7 @@ struct content {
 	struct content *overlay_next, **overlay_link; /* [F of the root] = the same family */
 	struct itree shown;			      /* [F] who shows which pages; shown.h */
 
+	uint64_t high; /* [F] of them those that keep pages from reclaim, and overlays with such */
 	uint64_t pins;	   /* [F] held on all pages */
 	uint64_t locks;	   /* [F] DISCARDABLE: lock calls that are not undone */
 	bool discarded;	   /* [F] */

@@ -13,7 +13,7 @@
 
 static bool may_discard(const struct content *c) REQUIRES(c->family->lock)
 {
-	return !c->locks && !c->pins && !c->discarded &&
+	return !c->locks && !c->pins && !c->high && !c->discarded &&
 	       !atomic_load_explicit(&c->family->inside, memory_order_acquire);
 }
 

@@ -2,7 +2,8 @@
 /*
  * reclaim.c: clean pages of a paged object are given back when the arena wants room: its pager has
  * them still. Never what is pinned, dirty or awaiting clean, always needed, or inside a packet: who
- * waits for a range finds all of it when its last page comes.
+ * waits for a range finds all of it when its last page comes. And nothing of an object that is
+ * mapped, or whose overlay is, where memory has high priority (content.high).
  *
  * A hand goes round the object, so that what was just brought goes last. An overlay that shows a
  * page of ours finds it absent, and asks.
@@ -83,7 +84,7 @@ static uint64_t evict(struct arena_evictable *e, uint64_t n, unsigned pass)
 		return 0;
 	frame_batch_init(&freed, c->arena);
 	source_lock(s);
-	end = atomic_load_explicit(&c->npages, memory_order_relaxed);
+	end = c->high ? 0 : atomic_load_explicit(&c->npages, memory_order_relaxed);
 	hand = s->hand < end ? s->hand : 0;
 	done = evict_range(s, hand, end, n, pass, &freed);
 	done += evict_range(s, 0, hand, n - done, pass, &freed);

@@ -14,12 +14,16 @@
 #include "base/range.h"
 
 struct vms_object;
+struct rmap;
 
 struct map {
 	uint64_t start, last;	/* bytes, both included, page aligned */
-	struct vms_object *obj; /* referenced by the tree, lent in copies */
+	struct vms_object *obj; /* referenced by the tree (own_ident: by the rmap), lent in copies */
 	uint64_t off;		/* the object's byte at start */
-	uint64_t ident;		/* merge identity; 0: none yet (merges with any) */
+	union {
+		uint64_t ident;	   /* merge identity; 0: none yet (merges with any) */
+		struct rmap *rmap; /* own_ident: what stands for it in its object (rmap.h) */
+	};
 	uint32_t flags;		/* the face's own; part of what must be equal to merge */
 	uint8_t prot;		/* VMS_PROT_* */
 	uint8_t ceiling;	/* the most that prot may become */
@@ -42,6 +46,12 @@ struct map_rules {
 	/* Bytes below the mapping that placement must leave free. NULL: none. */
 	uint64_t (*guard)(const struct map *m, const void *arg);
 	const void *arg; /* for guard */
+	/*
+	 * The identity is the face's own: it is not compared, may_merge decides, and whoever puts
+	 * mappings into the tree gives each its own (change.c). The face also holds the references
+	 * of objects.
+	 */
+	bool own_ident;
 };
 
 /* Sums modulo 2^64: one mapping of the whole 64-bit space counts 0 bytes. */
@@ -76,7 +86,8 @@ static inline bool map_mergeable(const struct map_rules *rules, const struct map
 				 const struct map *right)
 {
 	return map_continues(left, right) &&
-	       (left->ident == right->ident || left->ident == 0 || right->ident == 0) &&
+	       (rules->own_ident || left->ident == right->ident || left->ident == 0 ||
+		right->ident == 0) &&
 	       (!rules->may_merge || rules->may_merge(left, right));
 }
 

@@ -405,19 +405,27 @@ static int clash(const struct region *r, uint64_t first, uint64_t last, bool ove
 	return 0;
 }
 
-/* What can be said of the placement without looking at what stands in r. */
-static int judge(const struct region *r, const struct placement *p, uint32_t rights)
+int placement_check(const struct placement *p)
 {
-	bool at = p->flags & PLACE_AT, below = p->flags & PLACE_BELOW, outside;
-	uint64_t end = r->last - r->first; /* of r, from its start; the last byte */
-
 	if (p->flags & ~(uint32_t)(PLACE_AT | PLACE_BELOW | PLACE_COMPACT | PLACE_OVER) ||
-	    (p->flags & PLACE_OVER && !at))
+	    (p->flags & PLACE_OVER && !(p->flags & PLACE_AT)))
 		return fail(-EINVAL, "region: bad placement flags %#x", p->flags);
 	if (p->align && (!is_pow2(p->align) || p->align < MIN_ALIGN || p->align > MAX_ALIGN))
 		return fail(-EINVAL, "region: bad alignment %#" PRIx64, p->align);
 	if (p->entropy > PLACE_MAX_BITS)
 		return fail(-EINVAL, "region: %u bits of entropy are too many", p->entropy);
+	return 0;
+}
+
+/* What can be said of the placement without looking at what stands in r. */
+static int judge(const struct region *r, const struct placement *p, uint32_t rights)
+{
+	bool at = p->flags & PLACE_AT, below = p->flags & PLACE_BELOW, outside;
+	uint64_t end = r->last - r->first; /* of r, from its start; the last byte */
+	int err = placement_check(p);
+
+	if (err)
+		return err;
 	if (region_is_dead(r))
 		return dead(r);
 	if (p->size == 0)
@@ -428,10 +436,10 @@ static int judge(const struct region *r, const struct placement *p, uint32_t rig
 	if (at && below)
 		return fail(-EINVAL, "region: both a place and a limit");
 	if (!at && !below && p->offset)
-		return fail(-EINVAL, "region: offset %#" PRIx64 " without a use", p->offset);
+		return fail(-EINVAL, "region: a place without a use: %#" PRIx64, p->offset);
 	if (!is_aligned(p->offset | p->size, r->tree->page))
 		return fail(-EINVAL, "region: %#" PRIx64 " bytes at %#" PRIx64 " are not whole pages",
-			    p->size, p->offset);
+			    p->size, r->first + p->offset);
 	if ((at || below) && !(r->rights & REGION_SPECIFIC))
 		return fail(-EACCES, "region: " RANGE " chooses its places itself", SPAN(r));
 	if (below)
@@ -441,7 +449,7 @@ static int judge(const struct region *r, const struct placement *p, uint32_t rig
 	if (outside)
 		return fail(-EINVAL,
 			    "region: %#" PRIx64 " bytes %s %#" PRIx64 " are not inside " RANGE,
-			    p->size, below ? "below" : "at", p->offset, SPAN(r));
+			    p->size, below ? "below" : "at", r->first + p->offset, SPAN(r));
 	if (at && p->align && !is_aligned(r->first + p->offset, p->align))
 		return fail(-EINVAL, "region: %#" PRIx64 " is not aligned to %#" PRIx64,
 			    r->first + p->offset, p->align);
@@ -497,6 +505,7 @@ int region_create(struct region *r, const struct placement *p, uint32_t rights,
 		return -ENOMEM;
 	}
 	c->parent = r;
+	c->space = r->space;
 	c->priority = r->priority;
 	insert(c);
 	*child = region_ref(c);

@@ -33,8 +33,11 @@ enum region_priority {
 	REGION_HIGH,
 };
 
+struct vms_space;
+
 struct region {
 	const struct world *world; /* [i] */
+	struct vms_space *space;   /* [i] whose root it is, or its parent's; NULL: none */
 	struct region_tree *tree;  /* [s] NULL: dead */
 	struct region *parent;	   /* [s] NULL: the root, or dead */
 	uint64_t first, last;	   /* [i] both included */
@@ -85,6 +88,9 @@ int region_tree_init(struct region_tree *t, const struct world *w, uint64_t page
 		     uint64_t last, struct taken maps, const uint64_t *seed);
 /* All regions die, the root too. Handles stay valid until their region_unref(). */
 void region_tree_fini(struct region_tree *t);
+
+/* What is wrong with flags, align and entropy in themselves: -EINVAL. No lock is needed. */
+int placement_check(const struct placement *p);
 
 /* No lock is needed. A handle of a dead region may be held, and is useless. */
 struct region *region_ref(struct region *r);

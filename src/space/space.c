@@ -12,7 +12,8 @@
  *	1. The tree is valid (tree.c) and every mapping lies inside the bounds, page aligned.
  *	2. counts are the sums over the tree's mappings.
  *	3. No mapping in the tree has a planner's mark.
- *	4. Each mapping in the tree holds one reference to its object.
+ *	4. Each mapping in the tree holds one reference to its object, but where the face does
+ *	   (map_rules.own_ident).
  */
 #include "space/space.h"
 
@@ -57,7 +58,7 @@ void space_fini(struct space *s)
 	bool end = false;
 	struct map m;
 
-	while (next_map(&s->tree, &addr, &end, &m))
+	while (!s->rules.own_ident && next_map(&s->tree, &addr, &end, &m))
 		object_unref(m.obj);
 	tree_fini(&s->tree);
 	vms_mmu_unref(s->mmu);
@@ -252,7 +253,8 @@ void edit_commit(struct edit *e)
 
 	assert(p->finished && !e->done);
 	settle(e);
-	take_references(p);
+	if (!s->rules.own_ident)
+		take_references(p);
 	splice(&s->tree, p);
 	s->counts = e->after;
 	s->edits++;
@@ -260,7 +262,8 @@ void edit_commit(struct edit *e)
 	s->merges += p->merges;
 	trace(s, p);
 	/* Last: dropping an object may close its file. */
-	drop_references(p);
+	if (!s->rules.own_ident)
+		drop_references(p);
 	plan_fini(&e->plan);
 	e->done = true;
 }

@@ -28,7 +28,7 @@
 /* What faults count; each thread in a stripe of its own, as far as there are enough. */
 enum count {
 	COUNT_RESULT, /* + enum vms_fault_result */
-	COUNT_OWN = COUNT_RESULT + VMS_FAULT_NO_MEMORY + 1,
+	COUNT_OWN = COUNT_RESULT + (int)VMS_FAULT_NO_MEMORY + 1,
 	COUNT_ANCESTOR,
 	COUNT_ZERO,
 	COUNT_COPIED,
@@ -48,6 +48,8 @@ struct vms_space {
 	struct space space;
 	struct vms_mmu *mmu;	    /* [I] referenced; entries != NULL, attached */
 	struct region_tree regions; /* [s] */
+	struct rmap *spare;	    /* [s] memory of rmaps, by .next: edits take it from here */
+	unsigned n_spare;	    /* [s] */
 	atomic_uint refs;
 	uint64_t id;		    /* [I] unique in the process, never reused: caches of threads */
 	uint64_t granule;	    /* [I] bytes: the smaller of guest page and host page */
@@ -63,24 +65,40 @@ void count_add(struct vms_space *s, unsigned count, uint64_t n);
 /*
  * One transaction on a space over objects, as struct edit is one on its tree:
  *
- *	change_init → change_unmap / change_map / edit_update on .edit → change_prepare
- *	            → change_commit                     (or change_abort at any point before)
+ *	change_init → change_unmap, change_map, change_update in any number and order
+ *	            → change_prepare → change_commit  (or change_abort at any point before)
+ *	            → (the space's lock is dropped) → change_end
  *
- * The space's lock is held throughout. Prepare may fail, commit cannot. Commit, in this order:
+ * The space's lock is held from init to commit or abort. Prepare may fail, commit cannot. Commit, in
+ * this order:
  *	1 rmaps of what comes are linked
  *	2 the tree is spliced
- *	3 rmaps of what went are unlinked; of what changed its rights, passed
+ *	3 the families of what went, and of what changed its rights, are passed: who was installing
+ *	  has finished, and who comes later finds the new tree
  *	4 the backend loses what went, and the rights that were taken (an event each)
- *	5 objects and rmaps that went are dropped (after the lock: their ends may call back)
+ *	5 rmaps of what went are unlinked: as long as there were entries the objects told of them
+ *	6 objects and rmaps that went are dropped (change_end, no lock is held: ends may call back)
  * An eager backend is filled by the caller after the lock is dropped (space_fill).
  */
 struct change {
 	struct vms_space *s;
 	struct edit edit;
-	struct rmap *fresh; /* of change_map, not yet in a tree; by .next */
-	struct vms_object **dropped; /* references to drop after the lock */
-	size_t n_dropped;
+	struct rmap *fresh; /* made for this change; by .next */
+	struct rmap *went;  /* to be dropped at the end; by .next */
 };
+
+void change_init(struct change *c, struct vms_space *s) REQUIRES(s->space.lock);
+/* Each returns 0 or -ENOMEM; then change_abort. m->rmap is not looked at; m->obj is lent. */
+int change_map(struct change *c, struct region *region, const struct map *m);
+int change_unmap(struct change *c, uint64_t first, uint64_t last);
+/* fn changes prot alone. */
+int change_update(struct change *c, uint64_t first, uint64_t last,
+		  void (*fn)(struct map *piece, void *arg), void *arg);
+int change_prepare(struct change *c);
+void change_commit(struct change *c);
+void change_abort(struct change *c);
+/* After commit or abort, and after the space's lock was dropped. */
+void change_end(struct change *c) EXCLUDES(c->s->space.lock);
 
 /* ---- Filling (fault.c) ---- */
 
