@@ -222,8 +222,8 @@ static int fetch(struct naive_content *c, unsigned i)
 		return 0;
 	if (c->detached)
 		return -EBUSY; /* F100 */
-	if (c->refuse[i])
-		return c->refuse[i];
+	if (c->refuse)
+		return c->refuse;
 	if (c->hole[i]) {
 		c->page[i].mark = NAIVE_ZERO;
 	} else {

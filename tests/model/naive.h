@@ -52,7 +52,7 @@ struct naive_content {
 	bool high; /* mapped in a region of high priority: not reclaimed (F92) */
 	uint8_t backing[BACKING][CELLS]; /* PAGED, FILE and HOST: the bytes behind */
 	bool hole[BACKING];		 /* PAGED: the pager supplies this page as zero */
-	int refuse[BACKING];		 /* PAGED: the pager fails this page with it */
+	int refuse;			 /* PAGED: the pager fails every page with it; 0: none */
 };
 
 struct naive_view {

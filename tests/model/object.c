@@ -41,6 +41,8 @@ int main(int argc, char **argv)
 	uint64_t steps = 100000;
 
 	model_start("model-object", argc, argv, &steps);
+	twins_answers = TWINS_EITHER;
+	twins_refuse = true;
 	twins_begin();
 	for (model_step = 1; model_step <= steps; model_step++) {
 		do_step();

@@ -66,14 +66,15 @@ static void answer(const struct asked *a)
 			die("dirtied(%#" PRIx64 ", %#" PRIx64 ") = %d", a->off, a->len, err);
 		return;
 	}
+	if (c->refuse) {
+		err = vms_pager_fail(twins_pager, a->obj, a->off, a->len, c->refuse);
+		if (err)
+			die("fail = %d", err);
+		return;
+	}
 	for (uint64_t at = a->off; at < a->off + a->len && !err; at += page) {
 		unsigned i = (unsigned)(at / page);
 
-		if (c->refuse[i]) {
-			err = vms_pager_fail(twins_pager, a->obj, at, a->off + a->len - at,
-					     c->refuse[i]);
-			break;
-		}
 		if (c->hole[i]) {
 			err = vms_pager_supply(twins_pager, a->obj, at, page, nothing, 0);
 		} else {
@@ -253,16 +254,16 @@ static void check_info(struct twin *p)
 		    v->told);
 }
 
-static void check_dirty(struct twin *p)
+/* 0: clean or absent, 1: dirty, 2: dirty and zero. False: no paged object. */
+static bool dirty_pages(struct twin *p, unsigned seen[MAX_PAGES])
 {
-	const struct naive_content *c = p->naive->c;
 	struct vms_dirty_range ranges[MAX_PAGES];
 	size_t n = MAX_PAGES;
-	unsigned seen[MAX_PAGES] = { 0 };
 	int err, more;
 
+	memset(seen, 0, MAX_PAGES * sizeof(seen[0]));
 	if (p->naive->kind != VMS_OBJECT_KIND_PAGED)
-		return;
+		return false;
 	err = vms_pager_query_dirty(twins_pager, p->obj, 0, naive_bytes(p->naive), ranges, &n,
 				    &more);
 	if (err || more)
@@ -271,6 +272,31 @@ static void check_dirty(struct twin *p)
 		for (uint64_t at = ranges[r].off; at < ranges[r].off + ranges[r].len;
 		     at += naive_page_size)
 			seen[at / naive_page_size] = ranges[r].zero ? 2 : 1;
+	return true;
+}
+
+/* What failed in the middle may have dirtied pages without changing them. */
+static void adopt_dirty(void)
+{
+	for (unsigned k = 0; k < TWINS_MAX; k++) {
+		unsigned seen[MAX_PAGES];
+
+		if (!twins[k].obj || !dirty_pages(&twins[k], seen))
+			continue;
+		for (unsigned i = 0; i < twins[k].naive->c->npages; i++)
+			if (seen[i] == 1 && twins[k].naive->c->page[i].frame &&
+			    twins[k].naive->c->page[i].dirty == NAIVE_CLEAN)
+				twins[k].naive->c->page[i].dirty = NAIVE_DIRTY;
+	}
+}
+
+static void check_dirty(struct twin *p)
+{
+	const struct naive_content *c = p->naive->c;
+	unsigned seen[MAX_PAGES];
+
+	if (!dirty_pages(p, seen))
+		return;
 	for (unsigned i = 0; i < c->npages; i++) {
 		unsigned want = c->page[i].frame	       ? c->page[i].dirty != NAIVE_CLEAN
 				: c->page[i].mark > NAIVE_ZERO ? 2u
@@ -449,9 +475,6 @@ void twin_create(void)
 	v = naive_create(kind, params.flags, params.bytes);
 	if (kind != VMS_OBJECT_KIND_ANON)
 		fill_backing(v->c, kind == VMS_OBJECT_KIND_PAGED);
-	for (unsigned i = 0; twins_refuse && kind == VMS_OBJECT_KIND_PAGED && i < BACKING; i++)
-		if (rnd(16) == 0)
-			v->c->refuse[i] = rnd(2) ? -EIO : -ENOSPC;
 	for (unsigned i = 0; i < BACKING; i++)
 		bytes_of(v->c->backing[i], filled + i * naive_page_size);
 	switch (kind) {
@@ -696,6 +719,11 @@ static void do_pager(void)
 		expect(vms_pager_detach(twins_pager, p->obj), naive_detach(p->naive));
 		return;
 	}
+	if (twins_refuse && rnd(4) == 0) {
+		p->naive->c->refuse = p->naive->c->refuse ? 0 : rnd(2) ? -EIO : -ENOSPC;
+		describe("the pager of %u: %d", twin_index(p), p->naive->c->refuse);
+		return;
+	}
 	if (rnd(10) == 0) {
 		describe("reset modified of %u", twin_index(p));
 		expect(vms_pager_modified(twins_pager, p->obj, 1), p->naive->c->modified);
@@ -734,6 +762,8 @@ void twin_change(void)
 		do_lock();
 	else
 		do_pager();
+	if (twins_refuse)
+		adopt_dirty();
 }
 
 void twin_reclaim(void)
