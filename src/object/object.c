@@ -119,6 +119,18 @@ struct vms_object *object_ref(struct vms_object *obj)
 	return obj;
 }
 
+struct vms_object *object_ref_live(struct vms_object *obj)
+{
+	unsigned refs = atomic_load_explicit(&obj->refs, memory_order_relaxed);
+
+	do {
+		if (!refs)
+			return NULL;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&obj->refs, &refs, refs + 1, memory_order_acquire, memory_order_relaxed));
+	return obj;
+}
+
 static void unlist(struct vms_object *obj)
 {
 	struct vms_object **p = obj->list;

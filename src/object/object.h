@@ -57,6 +57,11 @@ int object_create(const struct world *w, enum object_kind kind, const char *name
 int object_file(const struct world *w, int fd, bool keep, struct vms_object **list,
 		struct vms_object **out);
 struct vms_object *object_ref(struct vms_object *obj);
+/*
+ * A reference of an object that may be ending: NULL if its last one is gone. Inside an epoch
+ * section in which it was reachable with one; only a VIEW's memory stays that long.
+ */
+struct vms_object *object_ref_live(struct vms_object *obj);
 void object_unref(struct vms_object *obj); /* NULL is fine */
 /*
  * Bytes in the object now: the file's own size for FILE, `size` for SHARED, UINT64_MAX (no limit)
