@@ -346,10 +346,18 @@ static void adopt(struct view *parent, struct view *child)
 		parent->content->children++;
 }
 
+static void view_free(struct epoch_head *head)
+{
+	struct view *v = (struct view *)((char *)head - offsetof(struct view, retired));
+
+	v->object.world->free(v->object.world, v, sizeof(*v));
+}
+
 /*
  * The last reference went: the children become the parent's. A parent that has none left is told;
  * the callback and its argument are taken under the lock, since the parent may end meanwhile: it
  * holds its parameters' memory no longer than its caller does.
+ * The view's own memory stays for those who found it without a lock and look at its count.
  */
 static void view_end(struct vms_object *obj)
 {
@@ -388,7 +396,8 @@ static void view_end(struct vms_object *obj)
 		v->release(v->arg);
 	if (obj->name)
 		w->free(w, obj->name, obj->name_size);
-	w->free(w, v, sizeof(*v));
+	obj->name = NULL;
+	epoch_retire(&v->retired, view_free);
 }
 
 int view_usable(struct vms_object *obj)

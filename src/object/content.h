@@ -40,6 +40,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/epoch.h"
 #include "base/itree.h"
 #include "base/lock.h"
 #include "object/object.h"
@@ -127,6 +128,7 @@ struct view {
 	void (*no_children)(void *arg);
 	void (*release)(void *arg);
 	void *arg;
+	struct epoch_head retired; /* ended: memory that readers may still look at */
 };
 
 static inline struct view *view_of(struct vms_object *obj)
