@@ -128,7 +128,8 @@ bool backend_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end);
 /*
  * The recording backend, for tests. All three leave other backends alone: record_last says false.
  *
- * record_fail: the n-th call from now fails with -err (err > 0), once; n 1 is the next, 0 none.
+ * record_fail: the n-th call from now fails with -err (err > 0), once; n 1 is the next, 0 none. Of
+ * calls on entries only maps are counted, which alone can fail.
  */
 void vms_mmu_record_fail(struct vms_mmu *mmu, uint64_t n, int err);
 
@@ -141,6 +142,9 @@ enum record_kind {
 	RECORD_LOCK,
 	RECORD_SYNC,
 	RECORD_RESIDENCY,
+	/* Of entries only. */
+	RECORD_REMOVE_WRITE,
+	RECORD_EMPTY,
 };
 
 struct record_call {
@@ -148,7 +152,7 @@ struct record_call {
 	uint64_t addr, len;	    /* of a move: the source */
 	uint64_t new_addr, new_len; /* move only */
 	uint32_t prot;		    /* map, protect */
-	uint32_t flags;		    /* map, move, sync; lock's `on`; advise's advice */
+	uint32_t flags; /* map, move, sync; lock's `on`; advise's advice; entries_existing of a map */
 	int fd;			    /* map only, else -1 */
 	uint64_t off;		    /* map only */
 	int result;
@@ -158,5 +162,23 @@ struct record_call {
 
 /* The call made `back` calls ago (0: the last one). False: forgotten, or there was none. */
 bool record_last(const struct vms_mmu *mmu, unsigned back, struct record_call *out);
+
+/* What the recording backend's entries lose that nobody asked to lose. */
+enum record_loss {
+	RECORD_LOSE_NOTHING,
+	/* unmap, remove_write and protect are about whole aligned blocks; around what a protect is
+	 * for, entries go. A map that fails takes the entries in its blocks. */
+	RECORD_LOSE_BLOCKS,
+	/* remove_write and protect of a part of a block take all entries of the block; unmap and a
+	 * map that fails as above. */
+	RECORD_LOSE_SPLIT,
+	/* Whatever takes anything takes everything. */
+	RECORD_LOSE_ALL,
+};
+
+/* block: bytes, a power of two, at least a granule. At any time; other backends are left alone. */
+void record_lose(struct vms_mmu *mmu, enum record_loss loss, uint64_t block);
+/* From now on it says that it is EAGER (entries.h). Before a space is attached. */
+void record_eager(struct vms_mmu *mmu);
 
 #endif
