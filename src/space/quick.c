@@ -89,7 +89,7 @@ int quick_prepare(struct quick *q, struct space *s, const struct tree_spot *spot
 	stay = q->left + (mid != NULL) + q->right;
 	q->n_after = s->counts.n + stay - q->old - q->join_left - q->join_right;
 	q->more = stay > q->old ? stay - q->old : 0;
-	return q->more ? tree_reserve(&s->tree, 1, q->more) : 0;
+	return q->more || s->tree.readers ? tree_reserve(&s->tree, 1, q->more, 3) : 0;
 }
 
 /* A join that is not just a cut taken back. */
@@ -189,7 +189,7 @@ static bool swap(struct quick *q)
 		if (q->mid->obj)
 			object_ref(q->mid->obj);
 	}
-	*at = *q->mid;
+	tree_set(&s->tree, at, q->mid);
 	object_unref(went); /* last: it may close a file */
 	return true;
 }
@@ -270,8 +270,8 @@ int quick_move_prepare(struct quick_move *q, struct space *s, uint64_t first, ui
 	if (!err)
 		err = quick_prepare(&q->to, s, &q->to_spot, mid->start, mid->last, mid,
 				    /* fresh = */ true);
-	if (!err && q->from.more && q->to.more)
-		err = tree_reserve(&s->tree, 2, q->from.more + q->to.more);
+	if (!err && ((q->from.more && q->to.more) || s->tree.readers))
+		err = tree_reserve(&s->tree, 2, q->from.more + q->to.more, 6);
 	return err;
 }
 

@@ -122,7 +122,7 @@ static void sum_up(struct edit *e)
 int edit_prepare(struct edit *e)
 {
 	struct plan *p = &e->plan;
-	size_t splices = 0, n_more = 0;
+	size_t splices = 0, n_more = 0, n_in = 0;
 	int err = plan_finish(p);
 
 	if (err)
@@ -131,14 +131,16 @@ int edit_prepare(struct edit *e)
 		const struct plan_window *w = &p->win[i];
 
 		splices += w->old_n || w->cur_n;
+		n_in += w->cur_n;
 		n_more += w->cur_n > w->old_n ? w->cur_n - w->old_n : 0;
 	}
 	/* What settle() may part again. A window whose run was empty may then have one. */
 	if (p->n_seam) {
 		splices = p->n_win;
 		n_more += p->n_seam;
+		n_in += p->n_seam;
 	}
-	err = tree_reserve(&e->space->tree, splices, n_more);
+	err = tree_reserve(&e->space->tree, splices, n_more, n_in);
 	if (err)
 		return err;
 	sum_up(e);
@@ -227,6 +229,8 @@ static void drop_references(const struct plan *p)
 
 static void splice(struct tree *t, const struct plan *p)
 {
+	bool begun = tree_change_begin(t);
+
 	for (size_t i = 0; i < p->n_win; i++) {
 		const struct plan_window *w = &p->win[i];
 		const struct map *old = p->old + w->old_at, *cur = p->cur + w->cur_at;
@@ -243,10 +247,11 @@ static void splice(struct tree *t, const struct plan *p)
 		if (w->old_n || w->cur_n)
 			tree_replace(t, first, last, cur, w->cur_n);
 	}
+	tree_change_end(t, begun);
 	tree_trim(t);
 }
 
-void edit_commit(struct edit *e)
+void edit_splice(struct edit *e)
 {
 	struct space *s = e->space;
 	const struct plan *p = &e->plan;
@@ -261,11 +266,21 @@ void edit_commit(struct edit *e)
 	s->splits += p->splits;
 	s->merges += p->merges;
 	trace(s, p);
-	/* Last: dropping an object may close its file. */
-	if (!s->rules.own_ident)
-		drop_references(p);
-	plan_fini(&e->plan);
 	e->done = true;
+}
+
+void edit_finish(struct edit *e)
+{
+	/* Last: dropping an object may close its file. */
+	if (!e->space->rules.own_ident)
+		drop_references(&e->plan);
+	plan_fini(&e->plan);
+}
+
+void edit_commit(struct edit *e)
+{
+	edit_splice(e);
+	edit_finish(e);
 }
 
 void edit_abort(struct edit *e)

@@ -24,9 +24,10 @@
  * Looking, planning and replacing come to the same leaf one after another. So the way to it is
  * kept (tree.way), through edits that stay in that leaf, and a descent is saved where it leads.
  *
- * Values never point to nodes, nodes are given back through release() alone, and a reader follows
- * nothing but root, child and n (the way is for those who hold the lock): so a sequence count
- * around tree_replace() and a delay in node_free() are all that readers without the lock will need.
+ * Values never point to nodes, nodes are given back through release() alone, and a reader without
+ * the lock follows nothing but root, child, level and n (the way is for those who hold the lock): so
+ * a sequence count around the change, and epochs between a node's last edit and its end, are all
+ * that such readers need (tree_read.c).
  *
  * Invariants
  *
@@ -36,8 +37,10 @@
  *	3. key[i] is the last byte of slot i: exact, not a bound. Unused: UINT64_MAX, so that the
  *	   count of smaller keys needs no n.
  *	4. gap[i] is the gap of mapping i, or the largest under child i. Unused: 0.
- *	5. t->n is the number of mappings, n_spare that of the nodes on the spare list.
- *	6. If a way is known, it leads from the root to a leaf (its slot there means nothing), and
+ *	5. t->n is the number of mappings, n_spare that of the nodes on the spare list. Between edits
+ *	   no node waits to be retired.
+ *	6. Unused child[] of inner nodes are NULL. A node's level is its distance from the leaves.
+ *	7. If a way is known, it leads from the root to a leaf (its slot there means nothing), and
  *	   whatever is looked for in [known_first, known_last] is found in that leaf, or at its end
  *	   if it is the last one.
  */
@@ -71,28 +74,80 @@ static void node_free(const struct tree *t, struct tree_node *node)
 	t->world->free(t->world, node->block, NODE_BLOCK);
 }
 
-static void release(struct tree *t, struct tree_node *node)
+static void put_by(struct tree *t, struct tree_node *node)
 {
 	node->next = t->spare;
 	t->spare = node;
 	t->n_spare++;
 }
 
-/* An empty node. There is one: tree_reserve() saw to it. */
-static struct tree_node *take(struct tree *t)
+static struct tree_node *pop_spare(struct tree *t)
 {
 	struct tree_node *node = t->spare;
 
-	assert(node);
 	t->spare = node->next;
 	t->n_spare--;
+	return node;
+}
+
+/* A node leaves the tree. If somebody may look at it, it is not taken again. */
+static void release(struct tree *t, struct tree_node *node)
+{
+	if (!t->readers) {
+		put_by(t, node);
+		return;
+	}
+	node->next = t->left;
+	t->left = node;
+}
+
+static void free_retired(struct epoch_head *head)
+{
+	struct tree_node *node = (struct tree_node *)((char *)head -
+						      offsetof(struct tree_node, retired.head));
+	const struct world *w = node->retired.world;
+
+	while (node) {
+		struct tree_node *next = node->next;
+
+		w->free(w, node->block, NODE_BLOCK);
+		node = next;
+	}
+}
+
+/* Those who came in before this moment may look at them. */
+static void retire(struct tree *t)
+{
+	struct tree_node *node = t->left;
+
+	t->left = NULL;
+	node->retired.world = t->world;
+	epoch_retire(&node->retired.head, free_retired);
+}
+
+/* An empty node. There is one: tree_reserve() saw to it. */
+static struct tree_node *take(struct tree *t, unsigned level)
+{
+	struct tree_node *node;
+
+	assert(t->spare);
+	node = pop_spare(t);
 	node->next = NULL;
 	node->n = 0;
+	node->level = level;
 	for (unsigned i = 0; i < KEYS; i++) {
 		node->key[i] = UINT64_MAX;
 		node->gap[i] = 0;
 	}
+	for (unsigned i = 0; level > 0 && i < KEYS; i++)
+		node->child[i] = NULL;
 	return node;
+}
+
+/* Readers come to the node by this pointer: they find it filled. */
+static inline void point_to(struct tree_node **at, struct tree_node *node)
+{
+	__atomic_store_n(at, node, __ATOMIC_RELEASE);
 }
 
 static inline uint64_t largest_gap(const struct tree_node *node)
@@ -107,6 +162,19 @@ static inline uint64_t largest_gap(const struct tree_node *node)
 	return max_u64(even, odd);
 }
 
+/* A pointer at a time, as readers see them: inv. 2 of tree_read.c. */
+static void shift_children(struct tree_node *node, unsigned from, unsigned to)
+{
+	unsigned move = node->n - from;
+
+	for (unsigned i = 0; to < from && i < move; i++)
+		point_to(&node->child[to + i], node->child[from + i]);
+	for (unsigned i = move; to > from && i-- > 0;)
+		point_to(&node->child[to + i], node->child[from + i]);
+	for (unsigned i = to + move; i < node->n; i++)
+		point_to(&node->child[i], NULL);
+}
+
 /* Move slots [from, n) to `to` and fit n: room is made, or closed, at `from`. */
 static void shift(struct tree_node *node, unsigned from, unsigned to, bool leaf)
 {
@@ -119,7 +187,7 @@ static void shift(struct tree_node *node, unsigned from, unsigned to, bool leaf)
 	if (leaf)
 		memmove(node->map + to, node->map + from, move * sizeof(node->map[0]));
 	else
-		memmove(node->child + to, node->child + from, move * sizeof(node->child[0]));
+		shift_children(node, from, to);
 	for (unsigned i = n; i < node->n; i++) {
 		node->key[i] = UINT64_MAX;
 		node->gap[i] = 0;
@@ -146,7 +214,7 @@ static inline void set_child(struct tree_node *node, unsigned i, struct tree_nod
 {
 	node->key[i] = child->key[child->n - 1];
 	node->gap[i] = largest_gap(child);
-	node->child[i] = child;
+	point_to(&node->child[i], child);
 }
 
 /* ---- paths ---- */
@@ -262,6 +330,12 @@ static void free_under(struct tree *t, struct tree_node *node, unsigned level)
 	node_free(t, node);
 }
 
+void tree_let_read(struct tree *t)
+{
+	assert(!t->root);
+	t->readers = true;
+}
+
 void tree_fini(struct tree *t)
 {
 	if (t->root)
@@ -272,7 +346,7 @@ void tree_fini(struct tree *t)
 	t->known = false;
 	tree_trim(t);
 	while (t->spare)
-		node_free(t, take(t));
+		node_free(t, pop_spare(t));
 }
 
 bool tree_find(const struct tree *t, uint64_t addr, struct map *out)
@@ -439,16 +513,37 @@ static size_t nodes_needed(const struct tree *t, size_t splices, size_t n_more)
 	return need + 1;
 }
 
-int tree_reserve(struct tree *t, size_t splices, size_t n_more)
+/*
+ * What replacing may take if nothing that it gives back is taken again: each splice, at each level,
+ * packs what comes in with what is kept of two nodes.
+ */
+static size_t nodes_taken(const struct tree *t, size_t splices, size_t n_more, size_t n_in)
 {
-	size_t need = nodes_needed(t, splices, n_more);
+	size_t growing = splices < n_more ? splices : n_more, need = 0;
+	size_t levels = max_height(t->n + n_more);
+
+	if (n_more <= KEYS && levels > t->height + growing)
+		levels = t->height + growing;
+	if (levels < t->height)
+		levels = t->height;
+	for (; levels > 0; levels--) {
+		n_in = n_in / KEYS + 3 * splices;
+		need += n_in;
+	}
+	return need + 1;
+}
+
+int tree_reserve(struct tree *t, size_t splices, size_t n_more, size_t n_in)
+{
+	size_t need = t->readers ? nodes_taken(t, splices, n_more, n_in)
+				 : nodes_needed(t, splices, n_more);
 
 	while (t->n_spare < need) {
 		struct tree_node *node = node_alloc(t);
 
 		if (!node)
 			return -ENOMEM;
-		release(t, node);
+		put_by(t, node);
 	}
 	return 0;
 }
@@ -461,8 +556,13 @@ void tree_trim(struct tree *t)
 {
 	size_t keep = t->height <= 1 ? t->height + 1 : 2 * (t->height + 3) + 1;
 
+	if (t->readers) {
+		keep = nodes_taken(t, 2, 4, 6);
+		if (t->left)
+			retire(t);
+	}
 	while (t->n_spare > keep)
-		node_free(t, take(t));
+		node_free(t, pop_spare(t));
 }
 
 /* ---- replacing ---- */
@@ -537,17 +637,18 @@ static inline void put(const struct tree *t, struct tree_node *node, unsigned i,
 /* Nodes being filled one after another with `total` slots, evenly or as `first` says. */
 struct packer {
 	struct tree *t;
-	bool leaf;
+	unsigned level;
 	size_t total, nodes; /* still to come: slots, nodes including the current one */
 	unsigned quota;	     /* of the current node */
 	size_t n_out;
 	struct tree_node *head, *tail;
 };
 
-static void pack_begin(struct packer *k, struct tree *t, bool leaf, size_t total, unsigned first)
+static void pack_begin(struct packer *k, struct tree *t, unsigned level, size_t total,
+		       unsigned first)
 {
 	*k = (struct packer){.t = t,
-			     .leaf = leaf,
+			     .level = level,
 			     .total = total,
 			     .nodes = (total + KEYS - 1) / KEYS,
 			     .quota = first};
@@ -557,7 +658,7 @@ static void pack_begin(struct packer *k, struct tree *t, bool leaf, size_t total
 static struct tree_node *pack_node(struct packer *k)
 {
 	if (!k->tail || k->tail->n == k->quota) {
-		struct tree_node *node = take(k->t);
+		struct tree_node *node = take(k->t, k->level);
 
 		if (k->tail) {
 			k->nodes--;
@@ -580,7 +681,7 @@ static void pack_slots(struct packer *k, const struct tree_node *src, unsigned f
 		struct tree_node *node = pack_node(k);
 		unsigned some = k->quota - node->n < n ? k->quota - node->n : n;
 
-		append(node, src, from, some, k->leaf);
+		append(node, src, from, some, k->level == 0);
 		k->total -= some;
 		from += some;
 		n -= some;
@@ -592,7 +693,7 @@ static void pack_incoming(struct packer *k, struct incoming *in)
 	while (in->n) {
 		struct tree_node *node = pack_node(k);
 
-		put(k->t, node, node->n++, in, k->leaf);
+		put(k->t, node, node->n++, in, k->level == 0);
 		k->total--;
 	}
 }
@@ -647,7 +748,7 @@ static void repack(struct tree *t, struct tree_path *left, struct tree_path *rig
 	}
 	release(t, p.at[level].node);
 
-	pack_begin(&k, t, leaf, total, split_at(total, low.n, high.n));
+	pack_begin(&k, t, level, total, split_at(total, low.n, high.n));
 	/* Two that are joined into one that is nearly full would be split by the next edit. */
 	if (before.n + after.n && total > KEYS - MIN_KEYS && total >= 2 * MIN_KEYS)
 		k.nodes = 2;
@@ -665,12 +766,12 @@ static void set_root(struct tree *t, struct incoming *in)
 	while (in->n > 1) {
 		struct packer k;
 
-		pack_begin(&k, t, false, in->n, 0);
+		pack_begin(&k, t, t->height, in->n, 0);
 		pack_incoming(&k, in);
 		*in = (struct incoming){.n = k.n_out, .node = k.head};
 		t->height++;
 	}
-	t->root = in->node;
+	point_to(&t->root, in->node);
 	if (!t->root)
 		t->height = 0;
 }
@@ -682,17 +783,17 @@ static void lower_root(struct tree *t)
 		struct tree_node *child = t->root->child[0];
 
 		release(t, t->root);
-		t->root = child;
+		point_to(&t->root, child);
 		t->height--;
 	}
 	if (t->root && t->root->n == 0) {
 		release(t, t->root);
-		t->root = NULL;
+		point_to(&t->root, NULL);
 		t->height = 0;
 	}
 }
 
-/* An edit stayed in the node at this level of the way: inv. 6. */
+/* An edit stayed in the node at this level of the way: inv. 7. */
 static void keep_way(struct tree *t, unsigned level)
 {
 	const struct tree_node *leaf = t->way.at[0].node;
@@ -784,7 +885,7 @@ static bool swap(const struct tree *t, struct tree_node *leaf, unsigned i, const
 	return true;
 }
 
-void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct map *in, size_t n_in)
+static void replace(struct tree *t, uint64_t first, uint64_t last, const struct map *in, size_t n_in)
 {
 	struct incoming incoming = {.n = n_in, .map = in};
 	struct tree_path *left = &t->way, right;
@@ -792,7 +893,7 @@ void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct ma
 	if (!t->root) {
 		if (n_in == 0)
 			return;
-		t->root = take(t);
+		point_to(&t->root, take(t, 0));
 		t->height = 1;
 	}
 	left->at[0].slot = seek(t, first);
@@ -818,6 +919,14 @@ void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct ma
 	    right.at[0].node->key[right.at[0].slot - 1] != in[n_in - 1].last)
 		regap_successor(t, &right, n_in ? in[n_in - 1].last + 1 : incoming.from);
 	splice(t, left, &right, &incoming);
+}
+
+void tree_replace(struct tree *t, uint64_t first, uint64_t last, const struct map *in, size_t n_in)
+{
+	bool begun = tree_change_begin(t);
+
+	replace(t, first, last, in, n_in);
+	tree_change_end(t, begun);
 }
 
 /* ---- the validator ---- */
@@ -857,8 +966,13 @@ static const char *validate_node(struct walk *w, const struct tree_node *node, u
 	for (unsigned i = node->n; i < KEYS; i++)
 		if (node->key[i] != UINT64_MAX || node->gap[i])
 			return "tree 3: an unused slot with a key or a gap";
+	if (node->level != level)
+		return "tree 6: a node of another level";
 	if (level == 0)
 		return validate_leaf(w, node);
+	for (unsigned i = node->n; i < KEYS; i++)
+		if (node->child[i])
+			return "tree 6: an unused slot with a child";
 	for (unsigned i = 0; i < node->n; i++) {
 		const struct tree_node *child = node->child[i];
 		const char *broken = validate_node(w, child, level - 1);
@@ -880,12 +994,12 @@ static const char *validate_way(const struct tree *t)
 	bool is_last = true;
 
 	if (!node)
-		return "tree 6: a way is known in an empty tree";
+		return "tree 7: a way is known in an empty tree";
 	for (unsigned level = t->height; level-- > 0; node = node->child[t->way.at[level].slot]) {
 		unsigned i = t->way.at[level].slot;
 
 		if (node != t->way.at[level].node || (level > 0 && i >= node->n))
-			return "tree 6: the known way is not one from the root";
+			return "tree 7: the known way is not one from the root";
 		if (level == 0)
 			break;
 		if (i > 0)
@@ -895,7 +1009,7 @@ static const char *validate_way(const struct tree *t)
 	if (!is_last)
 		last = leaf->key[leaf->n - 1];
 	if (t->known_first < first || t->known_last > last)
-		return "tree 6: the known way does not lead to all that it should";
+		return "tree 7: the known way does not lead to all that it should";
 	return NULL;
 }
 
@@ -915,7 +1029,7 @@ const char *tree_validate(const struct tree *t)
 		return broken;
 	for (const struct tree_node *node = t->spare; node; node = node->next)
 		spare++;
-	if (w.n != t->n || spare != t->n_spare)
+	if (w.n != t->n || spare != t->n_spare || t->left)
 		return "tree 5: the number of mappings or of spare nodes is wrong";
 	return NULL;
 }

@@ -7,7 +7,16 @@
 
 #include <stddef.h>
 
-#include "space/map.h"
+#include "base/epoch.h"
+#include "space/tree.h"
+
+/* Who reads without the lock reads what may be half written, and finds out: tree_read.c. A race
+ * detector is not told of it. */
+#ifdef TREE_TSAN
+#define UNWATCHED __attribute__((no_sanitize("thread")))
+#else
+#define UNWATCHED
+#endif
 
 #ifdef VMS_SMALL_LIMITS
 #define KEYS	 4
@@ -21,18 +30,27 @@
 
 struct tree_node {
 	uint64_t key[KEYS];
-	uint64_t gap[KEYS];
+	union {
+		uint64_t gap[KEYS];
+		/* Out of the tree, with those behind it by next. Readers may still look at the
+		 * rest of the node; no reader looks at gaps. */
+		struct {
+			struct epoch_head head;
+			const struct world *world;
+		} retired;
+	};
 	union {
 		struct tree_node *child[KEYS];
 		struct map map[KEYS];
 	};
 	unsigned n;
+	unsigned level; /* 0: a leaf. Never changes once the node is in a tree */
 	struct tree_node *next; /* on the spare list, or among the new nodes of a splice */
 	void *block;		/* as allocated; the node is the first cache line in it */
 };
 
 /* How many slots end below addr: the slot that holds addr, or the first above it. */
-static inline unsigned below(const struct tree_node *node, uint64_t addr)
+static inline UNWATCHED unsigned below(const struct tree_node *node, uint64_t addr)
 {
 	unsigned even = 0, odd = 0; /* two sums: neither waits for the other */
 
@@ -48,7 +66,7 @@ static inline unsigned below(const struct tree_node *node, uint64_t addr)
  * A leaf is about to be searched: ask for all of it now, not for a value once its key is found. Of
  * a tree larger than the caches a call then waits for memory once, not twice or three times.
  */
-static inline void fetch_leaf(const struct tree_node *leaf)
+static inline UNWATCHED void fetch_leaf(const struct tree_node *leaf)
 {
 	const char *p = (const char *)leaf->gap; /* the keys are read at once */
 

@@ -499,7 +499,7 @@ static void test_tree_shrinks(void **state)
 	for (uint64_t i = 0; i < n; i++) {
 		m.start = BASE + i * 2 * PAGE;
 		m.last = m.start + (PAGE - 1);
-		assert_ok(tree_reserve(&t, 1, 1));
+		assert_ok(tree_reserve(&t, 1, 1, 1));
 		tree_replace(&t, m.start, m.last, &m, 1);
 		tree_trim(&t);
 	}
@@ -514,7 +514,7 @@ static void test_tree_shrinks(void **state)
 #endif
 
 	/* All but the last, in one go; then that. */
-	assert_ok(tree_reserve(&t, 1, 0));
+	assert_ok(tree_reserve(&t, 1, 0, 0));
 	tree_replace(&t, 0, m.start - 1, NULL, 0);
 	tree_trim(&t);
 	assert_null(tree_validate(&t));
@@ -542,10 +542,10 @@ static void test_tree_bulk(void **state)
 		many[i].last = many[i].start + (PAGE - 1);
 	}
 	tree_init(&t, &tw->world, &no_rules, 0, UINT64_MAX);
-	assert_ok(tree_reserve(&t, 1, 2));
+	assert_ok(tree_reserve(&t, 1, 2, 2));
 	tree_replace(&t, many[0].start, many[0].last, many, 1);
 	tree_replace(&t, many[n - 1].start, many[n - 1].last, &many[n - 1], 1);
-	assert_ok(tree_reserve(&t, 1, n - 2));
+	assert_ok(tree_reserve(&t, 1, n - 2, n - 2));
 	tree_replace(&t, many[1].start, many[n - 2].last, &many[1], n - 2);
 	assert_null(tree_validate(&t));
 	assert_int_equal(t.n, n);
@@ -574,16 +574,16 @@ static void test_tree_reserve(void **state)
 	for (unsigned i = 0; i < 1000; i++) {
 		m.start = BASE + i * 2 * PAGE;
 		m.last = m.start + (PAGE - 1);
-		assert_ok(tree_reserve(&t, 1, 1));
+		assert_ok(tree_reserve(&t, 1, 1, 1));
 		tree_replace(&t, m.start, m.last, &m, 1);
 	}
 	tree_trim(&t);
-	assert_ok(tree_reserve(&t, 2, 2)); /* a move: no more than is kept anyway */
+	assert_ok(tree_reserve(&t, 2, 2, 2)); /* a move: no more than is kept anyway */
 	tree_trim(&t);
 	assert_true(t.n_spare >= 2 * t.height);
-	assert_ok(tree_reserve(&t, 1000, 0));
+	assert_ok(tree_reserve(&t, 1000, 0, 0));
 	assert_true(t.n_spare <= 4 * t.height + 10);
-	assert_ok(tree_reserve(&t, 100, 100));
+	assert_ok(tree_reserve(&t, 100, 100, 100));
 	assert_true(t.n_spare <= 200 * (t.height + 6));
 	/* A hundred mappings in the holes need no more than that. */
 	for (unsigned i = 0; i < 100; i++) {
@@ -618,7 +618,7 @@ static void test_gaps(void **state)
 	assert_false(tree_gap_down(&t, BASE + PAGE, BASE, 1, &addr));
 	assert_false(tree_gap_down(&t, 0, BASE - 1, 1, &addr));
 
-	assert_ok(tree_reserve(&t, 2, 2));
+	assert_ok(tree_reserve(&t, 2, 2, 2));
 	tree_replace(&t, a.start, a.last, &a, 1);
 	tree_replace(&t, b.start, b.last, &b, 1);
 	/* ....AA--BB...... */
