@@ -356,7 +356,7 @@ VMS_API int vms_space_branch(struct vms_space *space, const struct vms_branch_pa
 
 struct vms_mapping_info {
 	size_t size; /* sizeof(struct vms_mapping_info), set by the caller */
-	uint64_t addr, len;
+	uint64_t addr, len;  /* len 0: all 2^64 bytes */
 	uint64_t off;	     /* the object's byte at addr */
 	uint64_t object_id;  /* vms_object_info.id */
 	uint32_t prot, ceiling;
@@ -370,13 +370,20 @@ struct vms_mapping_info {
  * Returns: 0, -EINVAL (short struct), -ENOENT.	Since: 0.3
  */
 VMS_API int vms_find(struct vms_space *space, uint64_t addr, struct vms_mapping_info *info);
+/* How far vms_next has come. All zero: nothing yet. */
+struct vms_cursor {
+	uint64_t next; /* the address to go on at; a caller may set it */
+	uint32_t end;  /* not 0: behind the last byte of all */
+};
 /*
- * vms_next - the mapping that holds *cursor, or the first above it; *cursor moves behind it. Stable
- * across edits: goes on at the next address whatever was changed between two calls.
+ * vms_next - the mapping that holds cursor->next, or the first above it; the cursor moves behind it.
+ * Stable across edits: goes on at the next address whatever was changed between two calls.
  *
+ * Cost:    as vms_find.
  * Returns: 0, -EINVAL (short struct), -ENOENT (no more).	Since: 0.3
  */
-VMS_API int vms_next(struct vms_space *space, uint64_t *cursor, struct vms_mapping_info *info);
+VMS_API int vms_next(struct vms_space *space, struct vms_cursor *cursor,
+		     struct vms_mapping_info *info);
 
 struct vms_region_info {
 	size_t size;	 /* sizeof(struct vms_region_info), set by the caller */
