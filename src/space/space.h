@@ -86,6 +86,9 @@ int edit_update(struct edit *e, uint64_t first, uint64_t last,
 		void (*fn)(struct map *piece, void *arg), void *arg);
 int edit_prepare(struct edit *e);
 void edit_commit(struct edit *e);
+/* The same in two steps. In between the change stands, and the plan can still be read. */
+void edit_splice(struct edit *e);
+void edit_finish(struct edit *e);
 void edit_abort(struct edit *e); /* after commit, or a second time: nothing */
 
 /* NULL, or the broken invariant as a sentence: tree, counters. O(n). */
