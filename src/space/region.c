@@ -366,14 +366,22 @@ static int dead(const struct region *r)
 	return fail(-EBUSY, "region: " RANGE " is dead", SPAN(r));
 }
 
-int region_destroy(struct region *r)
+int region_may_destroy(const struct region *r)
 {
 	if (region_is_dead(r))
 		return dead(r);
 	if (!r->parent)
 		return fail(-ENOTSUP, "region: the root lives as long as its space");
-	kill_all(r);
 	return 0;
+}
+
+int region_destroy(struct region *r)
+{
+	int err = region_may_destroy(r);
+
+	if (!err)
+		kill_all(r);
+	return err;
 }
 
 int region_set_priority(struct region *r, enum region_priority priority)

@@ -116,6 +116,8 @@ int region_create(struct region *r, const struct placement *p, uint32_t rights,
 int region_place(struct region *r, const struct placement *p, uint32_t rights, uint64_t *first);
 /* r and all below it die. => the mappings in its span are gone. 0, -EBUSY, -ENOTSUP (the root). */
 int region_destroy(struct region *r);
+/* What region_destroy() would say. */
+int region_may_destroy(const struct region *r);
 
 enum region_children {
 	CHILDREN_WHOLE, /* each lies inside the range: unmap */

@@ -193,8 +193,10 @@ static int check_locked(struct rmap *r) REQUIRES(r->content->family->lock)
 	for (const struct content *o = c->overlays; o; o = o->overlay_next)
 		high += o->high != 0;
 	if (!found)
-		return fail(-EINVAL, "rmap 2: the mapping at %#" PRIx64 " is not in its content's "
-				     "tree", r->start);
+		return fail(-EINVAL,
+			    "rmap 2: the mapping at %#" PRIx64 " is not in its content's "
+			    "tree",
+			    r->start);
 	if (high != c->high)
 		return fail(-EINVAL, "rmap 3: %" PRIu64 " high mappings, %" PRIu64 " counted", high,
 			    c->high);
@@ -206,8 +208,9 @@ int rmap_check(struct rmap *r, const struct map *m)
 	int err;
 
 	if (!rmap_fits(r, m) || view_of(m->obj)->content != r->content)
-		return fail(-EINVAL, "rmap 1: the mapping [%#" PRIx64 ", %#" PRIx64 "] has an rmap "
-				     "[%#" PRIx64 ", %#" PRIx64 "]",
+		return fail(-EINVAL,
+			    "rmap 1: the mapping [%#" PRIx64 ", %#" PRIx64 "] has an rmap "
+			    "[%#" PRIx64 ", %#" PRIx64 "]",
 			    m->start, m->last, r->start, r->last);
 	lock_take(&r->content->family->lock);
 	err = check_locked(r);

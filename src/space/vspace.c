@@ -81,14 +81,16 @@ static int check_params(const struct vms_space_params *p, uint64_t page, uint64_
 	if (!is_pow2(page) || page < MIN_PAGE || page > MAX_PAGE)
 		return fail(-EINVAL, "space: a page of %#" PRIx64 " bytes", page);
 	if (p->lo > last || !is_aligned(p->lo | p->hi, page))
-		return fail(-EINVAL, "space: [%#" PRIx64 ", %#" PRIx64 ") is not whole pages of "
-				     "%#" PRIx64, p->lo, p->hi, page);
+		return fail(-EINVAL,
+			    "space: [%#" PRIx64 ", %#" PRIx64 ") is not whole pages of "
+			    "%#" PRIx64,
+			    p->lo, p->hi, page);
 	if (p->fault_around > AROUND)
 		return fail(-EINVAL, "space: a fault installs %u pages at most, not %u", AROUND,
 			    p->fault_around);
 	if (!p->mmu || !p->mmu->entries)
-		return fail(-EINVAL, "space: %s", p->mmu ? "this backend serves no objects"
-							 : "no backend");
+		return fail(-EINVAL, "space: %s",
+			    p->mmu ? "this backend serves no objects" : "no backend");
 	return 0;
 }
 
@@ -300,31 +302,41 @@ const char *vms_fault_name(enum vms_fault_result result)
 /* ---- The validator ---- */
 
 /* An entry of a page that the content has: is it what the content shows there? */
-static int check_entry(const struct content *c, const struct map *m, uint64_t addr,
-		       const void *hva, uint32_t rights) REQUIRES(c->family->lock)
+static int check_entry(const struct content *c, const struct map *m, uint64_t addr, const void *hva,
+		       uint32_t rights) REQUIRES(c->family->lock)
 {
 	uint64_t in_view = m->off + (addr - m->start), byte = m->rmap->off + (addr - m->start);
 	uint64_t in_page = byte & ((UINT64_C(1) << c->shift) - 1);
 	struct place p;
 
 	if (rights & ~(uint32_t)m->prot)
-		return fail(-EINVAL, "space 4: the entry at %#" PRIx64 " has rights %#x, the "
-				     "mapping %#x", addr, rights, m->prot);
+		return fail(-EINVAL,
+			    "space 4: the entry at %#" PRIx64 " has rights %#x, the "
+			    "mapping %#x",
+			    addr, rights, m->prot);
 	if (in_view >= view_bytes(m->obj) || c->discarded)
-		return fail(-EINVAL, "space 4: an entry at %#" PRIx64 ", past the object's end or "
-				     "discarded", addr);
+		return fail(-EINVAL,
+			    "space 4: an entry at %#" PRIx64 ", past the object's end or "
+			    "discarded",
+			    addr);
 	p = content_where(c, byte >> c->shift);
 	if (p.store == PLACE_ABSENT)
 		return fail(-EINVAL, "space 4: an entry at %#" PRIx64 " of an absent page", addr);
 	if (rights & VMS_PROT_WRITE && !p.own)
-		return fail(-EINVAL, "space 4: the entry at %#" PRIx64 " writes to a page that is "
-				     "not the object's own", addr);
+		return fail(-EINVAL,
+			    "space 4: the entry at %#" PRIx64 " writes to a page that is "
+			    "not the object's own",
+			    addr);
 	if (hva && p.store == PLACE_ZERO && hva != (const char *)mmu_zero_page() + in_page)
-		return fail(-EINVAL, "space 4: the entry at %#" PRIx64 " shows something, the "
-				     "object zeros", addr);
+		return fail(-EINVAL,
+			    "space 4: the entry at %#" PRIx64 " shows something, the "
+			    "object zeros",
+			    addr);
 	if (hva && p.hva && hva != (const char *)p.hva + in_page)
-		return fail(-EINVAL, "space 4: the entry at %#" PRIx64 " shows other bytes than "
-				     "the object", addr);
+		return fail(-EINVAL,
+			    "space 4: the entry at %#" PRIx64 " shows other bytes than "
+			    "the object",
+			    addr);
 	return 0;
 }
 
@@ -373,8 +385,10 @@ static int check_hole(struct vms_space *s, uint64_t first, uint64_t last) REQUIR
 		if (i == CHECK_BESIDE && n > 2 * CHECK_BESIDE)
 			i = n - CHECK_BESIDE;
 		if (s->mmu->entries->query(s->mmu, first + i * s->granule, &hva, &rights) == 0)
-			return fail(-EINVAL, "space 4: an entry at %#" PRIx64 ", where nothing is "
-					     "mapped", first + i * s->granule);
+			return fail(-EINVAL,
+				    "space 4: an entry at %#" PRIx64 ", where nothing is "
+				    "mapped",
+				    first + i * s->granule);
 	}
 	return 0;
 }
@@ -391,11 +405,15 @@ static int check_map(struct vms_space *s, const struct map *m, const struct fami
 			    m->start);
 	if (m->rmap->region != r || m->rmap->mmu != s->mmu ||
 	    m->rmap->high != (r->priority == REGION_HIGH))
-		return fail(-EINVAL, "space 1: the rmap at %#" PRIx64 " is of another region, "
-				     "backend or priority", m->start);
+		return fail(-EINVAL,
+			    "space 1: the rmap at %#" PRIx64 " is of another region, "
+			    "backend or priority",
+			    m->start);
 	if (m->prot & ~m->ceiling || m->ceiling & ~r->rights)
-		return fail(-EINVAL, "space 3: at %#" PRIx64 " rights %#x, ceiling %#x, region "
-				     "%#x", m->start, m->prot, m->ceiling, r->rights);
+		return fail(-EINVAL,
+			    "space 3: at %#" PRIx64 " rights %#x, ceiling %#x, region "
+			    "%#x",
+			    m->start, m->prot, m->ceiling, r->rights);
 	if (m->ceiling & VMS_PROT_WRITE && view_writable(m->obj))
 		return fail(-EINVAL, "space 3: the ceiling at %#" PRIx64 " is above the object's",
 			    m->start);

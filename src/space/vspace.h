@@ -51,10 +51,10 @@ struct vms_space {
 	struct rmap *spare;	    /* [s] memory of rmaps, by .next: edits take it from here */
 	unsigned n_spare;	    /* [s] */
 	atomic_uint refs;
-	uint64_t id;		    /* [I] unique in the process, never reused: caches of threads */
-	uint64_t granule;	    /* [I] bytes: the smaller of guest page and host page */
-	uint64_t around;	    /* [I] bytes that a fault may install */
-	void *block;		    /* [I] as allocated: counts are aligned */
+	uint64_t id;	  /* [I] unique in the process, never reused: caches of threads */
+	uint64_t granule; /* [I] bytes: the smaller of guest page and host page */
+	uint64_t around;  /* [I] bytes that a fault may install */
+	void *block;	  /* [I] as allocated: counts are aligned */
 	struct counts counts[COUNT_STRIPES]; /* [A] */
 };
 
@@ -71,6 +71,7 @@ void count_add(struct vms_space *s, unsigned count, uint64_t n);
  *
  * The space's lock is held from init to commit or abort. Prepare may fail, commit cannot. Commit, in
  * this order:
+ *
  *	1 rmaps of what comes are linked
  *	2 the tree is spliced
  *	3 the families of what went, and of what changed its rights, are passed: who was installing
@@ -78,13 +79,19 @@ void count_add(struct vms_space *s, unsigned count, uint64_t n);
  *	4 the backend loses what went, and the rights that were taken (an event each)
  *	5 rmaps of what went are unlinked: as long as there were entries the objects told of them
  *	6 objects and rmaps that went are dropped (change_end, no lock is held: ends may call back)
+ *
  * An eager backend is filled by the caller after the lock is dropped (space_fill).
  */
+#define CHANGE_DROPS 4u
+
 struct change {
 	struct vms_space *s;
 	struct edit edit;
-	struct rmap *fresh; /* made for this change; by .next */
+	struct rmap *fresh; /* made for this change, not linked; by .next */
 	struct rmap *went;  /* to be dropped at the end; by .next */
+	/* Of the first ones that went, the object alone: the memory is with the space again. */
+	struct vms_object *drop[CHANGE_DROPS];
+	unsigned n_drop;
 };
 
 void change_init(struct change *c, struct vms_space *s) REQUIRES(s->space.lock);
@@ -97,6 +104,10 @@ int change_update(struct change *c, uint64_t first, uint64_t last,
 int change_prepare(struct change *c);
 void change_commit(struct change *c);
 void change_abort(struct change *c);
+/* The backend's part of new rights for what is mapped there: it may lose some, and gets no WRITE.
+ */
+void change_rights(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint32_t before,
+		   uint32_t after);
 /* After commit or abort, and after the space's lock was dropped. */
 void change_end(struct change *c) EXCLUDES(c->s->space.lock);
 
