@@ -24,7 +24,7 @@
  * Looking, planning and replacing come to the same leaf one after another. So the way to it is
  * kept (tree.way), through edits that stay in that leaf, and a descent is saved where it leads.
  *
- * Values never point to nodes, nodes are given back through release() alone, and a reader without
+ * Values never point to nodes, nodes are given back through tree_leave() alone, and a reader without
  * the lock follows nothing but root, child, level and n (the way is for those who hold the lock): so
  * a sequence count around the change, and epochs between a node's last edit and its end, are all
  * that such readers need (tree_read.c).
@@ -46,103 +46,12 @@
  */
 #include "space/tree.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <string.h>
 
 #include "base/range.h"
 #include "space/tree_node.h"
 
-#define NODE_BLOCK (sizeof(struct tree_node) + CACHE_LINE - 1)
-
 /* ---- nodes ---- */
-
-static struct tree_node *node_alloc(const struct tree *t)
-{
-	char *block = t->world->alloc(t->world, NODE_BLOCK);
-	struct tree_node *node;
-
-	if (!block)
-		return NULL;
-	node = (struct tree_node *)(block + (-(uintptr_t)block & (CACHE_LINE - 1)));
-	node->block = block;
-	return node;
-}
-
-static void node_free(const struct tree *t, struct tree_node *node)
-{
-	t->world->free(t->world, node->block, NODE_BLOCK);
-}
-
-static void put_by(struct tree *t, struct tree_node *node)
-{
-	node->next = t->spare;
-	t->spare = node;
-	t->n_spare++;
-}
-
-static struct tree_node *pop_spare(struct tree *t)
-{
-	struct tree_node *node = t->spare;
-
-	t->spare = node->next;
-	t->n_spare--;
-	return node;
-}
-
-/* A node leaves the tree. If somebody may look at it, it is not taken again. */
-static void release(struct tree *t, struct tree_node *node)
-{
-	if (!t->readers) {
-		put_by(t, node);
-		return;
-	}
-	node->next = t->left;
-	t->left = node;
-}
-
-static void free_retired(struct epoch_head *head)
-{
-	struct tree_node *node = (struct tree_node *)((char *)head -
-						      offsetof(struct tree_node, retired.head));
-	const struct world *w = node->retired.world;
-
-	while (node) {
-		struct tree_node *next = node->next;
-
-		w->free(w, node->block, NODE_BLOCK);
-		node = next;
-	}
-}
-
-/* Those who came in before this moment may look at them. */
-static void retire(struct tree *t)
-{
-	struct tree_node *node = t->left;
-
-	t->left = NULL;
-	node->retired.world = t->world;
-	epoch_retire(&node->retired.head, free_retired);
-}
-
-/* An empty node. There is one: tree_reserve() saw to it. */
-static struct tree_node *take(struct tree *t, unsigned level)
-{
-	struct tree_node *node;
-
-	assert(t->spare);
-	node = pop_spare(t);
-	node->next = NULL;
-	node->n = 0;
-	node->level = level;
-	for (unsigned i = 0; i < KEYS; i++) {
-		node->key[i] = UINT64_MAX;
-		node->gap[i] = 0;
-	}
-	for (unsigned i = 0; level > 0 && i < KEYS; i++)
-		node->child[i] = NULL;
-	return node;
-}
 
 /* Readers come to the node by this pointer: they find it filled. */
 static inline void point_to(struct tree_node **at, struct tree_node *node)
@@ -327,13 +236,7 @@ static void free_under(struct tree *t, struct tree_node *node, unsigned level)
 {
 	for (unsigned i = 0; level > 0 && i < node->n; i++)
 		free_under(t, node->child[i], level - 1);
-	node_free(t, node);
-}
-
-void tree_let_read(struct tree *t)
-{
-	assert(!t->root);
-	t->readers = true;
+	tree_free_node(t, node);
 }
 
 void tree_fini(struct tree *t)
@@ -344,9 +247,7 @@ void tree_fini(struct tree *t)
 	t->height = 0;
 	t->n = 0;
 	t->known = false;
-	tree_trim(t);
-	while (t->spare)
-		node_free(t, pop_spare(t));
+	tree_free_spare(t);
 }
 
 bool tree_find(const struct tree *t, uint64_t addr, struct map *out)
@@ -475,96 +376,6 @@ static uint64_t gap_of(const struct tree *t, const struct map *m, uint64_t from)
 	return run > guard ? run - guard : 0;
 }
 
-/* ---- reserving ---- */
-
-/* A tree of n mappings is never higher: inv. 2. */
-static unsigned max_height(size_t n)
-{
-	unsigned height = 1;
-
-	for (n /= 2; n >= MIN_KEYS; n /= MIN_KEYS)
-		height++;
-	return height;
-}
-
-/*
- * What replacing may need beyond the nodes that it gives back. A level that has k slots more than
- * before needs k / KEYS nodes more, rounded up, and these are the slots more of the next level; the
- * root may split. Rounding up costs each splice that grows at most one node a level.
- */
-static size_t nodes_needed(const struct tree *t, size_t splices, size_t n_more)
-{
-	size_t growing = splices < n_more ? splices : n_more, need = 0, more = n_more, levels;
-
-	if (n_more == 0)
-		return 0;
-	if (t->height <= 1 && t->n + n_more <= KEYS)
-		return t->root == NULL;
-	if (growing == 1 && n_more <= KEYS && t->root)
-		return t->height + 1;
-	levels = max_height(t->n + n_more);
-	/* With so few, a splice gives the root one slot more, and the tree one level. */
-	if (n_more <= KEYS && levels > t->height + growing)
-		levels = t->height + growing;
-	for (; levels > 0; levels--) {
-		more = more / KEYS + growing;
-		need += more;
-	}
-	return need + 1;
-}
-
-/*
- * What replacing may take if nothing that it gives back is taken again: each splice, at each level,
- * packs what comes in with what is kept of two nodes.
- */
-static size_t nodes_taken(const struct tree *t, size_t splices, size_t n_more, size_t n_in)
-{
-	size_t growing = splices < n_more ? splices : n_more, need = 0;
-	size_t levels = max_height(t->n + n_more);
-
-	if (n_more <= KEYS && levels > t->height + growing)
-		levels = t->height + growing;
-	if (levels < t->height)
-		levels = t->height;
-	for (; levels > 0; levels--) {
-		n_in = n_in / KEYS + 3 * splices;
-		need += n_in;
-	}
-	return need + 1;
-}
-
-int tree_reserve(struct tree *t, size_t splices, size_t n_more, size_t n_in)
-{
-	size_t need = t->readers ? nodes_taken(t, splices, n_more, n_in)
-				 : nodes_needed(t, splices, n_more);
-
-	while (t->n_spare < need) {
-		struct tree_node *node = node_alloc(t);
-
-		if (!node)
-			return -ENOMEM;
-		put_by(t, node);
-	}
-	return 0;
-}
-
-/*
- * What the edits of a face reserve, a move with its two splices too: so in turns they allocate
- * nothing. A tree of one leaf needs less.
- */
-void tree_trim(struct tree *t)
-{
-	size_t keep = t->height <= 1 ? t->height + 1 : 2 * (t->height + 3) + 1;
-
-	if (t->readers) {
-		keep = nodes_taken(t, 2, 4, 6);
-		if (t->left)
-			retire(t);
-	}
-	while (t->n_spare > keep)
-		node_free(t, pop_spare(t));
-}
-
 /* ---- replacing ---- */
 
 /* The first byte after the mapping below the path's slot. */
@@ -658,7 +469,7 @@ static void pack_begin(struct packer *k, struct tree *t, unsigned level, size_t 
 static struct tree_node *pack_node(struct packer *k)
 {
 	if (!k->tail || k->tail->n == k->quota) {
-		struct tree_node *node = take(k->t, k->level);
+		struct tree_node *node = tree_take(k->t, k->level);
 
 		if (k->tail) {
 			k->nodes--;
@@ -743,10 +554,10 @@ static void repack(struct tree *t, struct tree_path *left, struct tree_path *rig
 
 	p = *left;
 	while (p.at[level].node != right->at[level].node) {
-		release(t, p.at[level].node);
+		tree_leave(t, p.at[level].node);
 		path_next(t, &p, level);
 	}
-	release(t, p.at[level].node);
+	tree_leave(t, p.at[level].node);
 
 	pack_begin(&k, t, level, total, split_at(total, low.n, high.n));
 	/* Two that are joined into one that is nearly full would be split by the next edit. */
@@ -782,12 +593,12 @@ static void lower_root(struct tree *t)
 	while (t->height > 1 && t->root->n == 1) {
 		struct tree_node *child = t->root->child[0];
 
-		release(t, t->root);
+		tree_leave(t, t->root);
 		point_to(&t->root, child);
 		t->height--;
 	}
 	if (t->root && t->root->n == 0) {
-		release(t, t->root);
+		tree_leave(t, t->root);
 		point_to(&t->root, NULL);
 		t->height = 0;
 	}
@@ -893,7 +704,7 @@ static void replace(struct tree *t, uint64_t first, uint64_t last, const struct 
 	if (!t->root) {
 		if (n_in == 0)
 			return;
-		point_to(&t->root, take(t, 0));
+		point_to(&t->root, tree_take(t, 0));
 		t->height = 1;
 	}
 	left->at[0].slot = seek(t, first);

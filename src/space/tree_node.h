@@ -49,6 +49,18 @@ struct tree_node {
 	void *block;		/* as allocated; the node is the first cache line in it */
 };
 
+/* ---- Nodes that are not in the tree (tree_spare.c) ---- */
+
+/* An empty node. There is one: tree_reserve() saw to it. */
+struct tree_node *tree_take(struct tree *t, unsigned level);
+/* A node is in the tree no more. */
+void tree_leave(struct tree *t, struct tree_node *node);
+/* At the end of the tree, when nobody reads it. */
+void tree_free_node(const struct tree *t, struct tree_node *node);
+void tree_free_spare(struct tree *t);
+
+/* ---- Looking ---- */
+
 /* How many slots end below addr: the slot that holds addr, or the first above it. */
 static inline UNWATCHED unsigned below(const struct tree_node *node, uint64_t addr)
 {

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/epoch.h"
 #include "mmu/backend.h"
 #include "object/object.h"
 #include "space/quick.h"
@@ -387,6 +388,25 @@ static void check_list(void) REQUIRES(space.lock)
 			    atomic_load(&object[k]->refs), 1 + refs[k]);
 }
 
+/* Without the lock, as nobody changes anything, the same is found. */
+static void check_read(uint64_t addr, bool has, const struct map *want)
+{
+	enum tree_look found;
+	struct map m;
+	uint64_t seq;
+
+	if (!space.tree.readers)
+		return;
+	if (!epoch_enter())
+		die("no epoch section");
+	found = tree_read(&space.tree, addr, &m, &seq);
+	epoch_leave();
+	if (found != (has ? TREE_FOUND : TREE_NONE) || seq != tree_seq(&space.tree))
+		die("read %#" PRIx64 ": %d", addr, (int)found);
+	if (has && !map_equal(&m, want))
+		die("read %#" PRIx64 ": got %#" PRIx64, addr, m.start);
+}
+
 static void check_find(void) REQUIRES(space.lock)
 {
 	uint64_t i = rnd(n_pages), addr = base + i * PAGE + rnd(PAGE), k;
@@ -403,6 +423,7 @@ static void check_find(void) REQUIRES(space.lock)
 		if (want.start != m.start || want.last != m.last)
 			die("find %#" PRIx64 ": got %#" PRIx64, addr, m.start);
 	}
+	check_read(addr, has, &m);
 	/* The last that starts below addr: page i itself counts if addr is not its first byte. */
 	k = i + (addr != base + i * PAGE);
 	while (k > 0 && !(model[k - 1].used && model[k - 1].first))
@@ -721,6 +742,8 @@ static void round_of(uint64_t steps, uint64_t where, uint64_t pages)
 	if (space_init(&space, &counting, &rules, rnd(2) ? &host : NULL, base,
 		       base + n_pages * PAGE - 1, PAGE))
 		die("no space");
+	if (rnd(2))
+		tree_let_read(&space.tree);
 	lock_take(&space.lock);
 	for (uint64_t end = step + steps; step < end; step++)
 		one_step();
@@ -731,6 +754,7 @@ static void round_of(uint64_t steps, uint64_t where, uint64_t pages)
 			die("object %u keeps references", k);
 		object_unref(object[k]);
 	}
+	epoch_synchronize(); /* nodes wait for their readers */
 	if (live_bytes || live_blocks)
 		die("%" PRIu64 " bytes in %" PRIu64 " blocks were not freed", live_bytes,
 		    live_blocks);
