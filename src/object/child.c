@@ -11,6 +11,8 @@
  * from then on neither side changes a shared node. An overlay of an overlay could show later
  * changes of the upper one by its contract (LAZY); it does not, which is one rule less.
  */
+#include "object/child.h"
+
 #include <errno.h>
 #include <inttypes.h>
 
@@ -33,27 +35,88 @@ static bool is_slice(const struct view *v)
 	return v->kind == VMS_OBJECT_KIND_SLICE;
 }
 
-static int may_copy(const struct birth *b, enum vms_child_kind kind)
+static bool is_root(const struct content *c)
 {
-	const struct content *pc = b->pc;
-	bool root = pc->kind == CONTENT_PAGED || pc->kind == CONTENT_FILE;
+	return c->kind == CONTENT_PAGED || c->kind == CONTENT_FILE;
+}
 
-	if (pc->flags & VMS_OBJECT_CONTIGUOUS)
+/* ---- Copies ---- */
+
+int copy_allowed(const struct content *from, enum vms_child_kind kind)
+{
+	if (from->flags & VMS_OBJECT_CONTIGUOUS)
 		return fail(-EINVAL, "a contiguous object has no snapshots");
-	if (pc->kind == CONTENT_HOST)
+	if (from->kind == CONTENT_HOST)
 		return fail(-ENOTSUP, "host memory has no snapshots");
-	if ((root || pc->below) && kind == VMS_CHILD_SNAPSHOT)
+	if ((is_root(from) || from->below) && kind == VMS_CHILD_SNAPSHOT)
 		return fail(-ENOTSUP, "above a pager or a file there is no SNAPSHOT: take "
 				      "SNAPSHOT_LAZY or SNAPSHOT_MODIFIED");
-	if (is_slice(b->pv) && !root)
-		return fail(-ENOTSUP,
-			    "a slice has no snapshots, but of a pager's or file's object");
+	return 0;
+}
+
+int copy_prepare(struct copy *copy, uint32_t flags, uint64_t npages)
+{
+	const struct content *from = copy->from;
+	int err = content_create(from->world, from->arena, copy->from, CONTENT_ANON, flags, npages,
+				 &copy->to);
+
+	if (!err)
+		copy->to->copy = true;
+	return err;
+}
+
+/* What of the parent the child can see now, in pages. */
+static uint64_t seen_pages(const struct copy *copy)
+{
+	uint64_t size = atomic_load_explicit(&copy->from->npages, memory_order_relaxed);
+	uint64_t there = copy->first < size ? size - copy->first : 0;
+
+	return min_u64(min_u64(there, copy->window),
+		       atomic_load_explicit(&copy->to->npages, memory_order_relaxed));
+}
+
+/* The index in the parent's tree of the child's first page, and of what is behind its last. */
+static void indices(const struct copy *copy, uint64_t *first, uint64_t *end)
+{
+	*first = copy->from->bias + copy->first;
+	*end = *first + seen_pages(copy);
+}
+
+static bool has_pages(const struct copy *copy)
+{
+	uint64_t first, end;
+
+	indices(copy, &first, &end);
+	return first < end && pages_next(&copy->from->pages, first, end) < end;
+}
+
+int copy_ready(const struct copy *copy, uint32_t n)
+{
+	const struct content *from = copy->from;
+	uint64_t npages = atomic_load_explicit(&copy->to->npages, memory_order_relaxed);
+	uint64_t first, end, pinned;
+
+	family_held(from);
+	if (is_root(from))
+		return 0;
+	pinned = content_pinned(from, copy->first, seen_pages(copy));
+	if (pinned != UINT64_MAX)
+		return fail(-EBUSY, "snapshot: page %" PRIu64 " of the parent is pinned", pinned);
+	if (!has_pages(copy))
+		return 0;
+	indices(copy, &first, &end);
+	if (npages > PAGES_MAX - first)
+		return fail(-ERANGE,
+			    "snapshot: page %" PRIu64 " of the root, +%" PRIu64 ", is too far",
+			    first, npages);
+	if (!pages_may_share(&from->pages, n))
+		return fail(-ENOMEM, "too many snapshots of the same pages");
 	return 0;
 }
 
 /* The child hangs off the root: it shows there what its own tree lacks. */
-static void hang(const struct birth *b, struct content *c, struct content *root, uint64_t at,
-		 uint64_t limit) REQUIRES(b->pc->family->lock)
+static void hang(struct content *c, struct content *root, uint64_t at, uint64_t limit)
+	REQUIRES(root->family->lock)
 {
 	if (!limit)
 		return; /* nothing to inherit: zeros, and the root need not live for them */
@@ -67,85 +130,109 @@ static void hang(const struct birth *b, struct content *c, struct content *root,
 	root->overlays = c;
 }
 
-/* What of the parent the child can see now, in pages. */
-static uint64_t seen_pages(const struct birth *b)
+/* Of a whole parent there is nothing to cut off, so no node to copy. */
+static int share_tree(const struct copy *copy) REQUIRES(copy->from->family->lock)
 {
-	uint64_t size = atomic_load_explicit(&b->pc->npages, memory_order_relaxed);
-	uint64_t there = b->off < size ? size - b->off : 0;
+	struct content *from = copy->from, *to = copy->to;
+	uint64_t first, end, size = atomic_load_explicit(&from->npages, memory_order_relaxed);
+	int err = 0;
 
-	return min_u64(min_u64(there, b->window), b->npages);
-}
-
-/* c, new and empty, becomes a copy at this instant. */
-static int share_tree(const struct birth *b, struct content *c) REQUIRES(b->pc->family->lock)
-{
-	struct content *pc = b->pc;
-	uint64_t n = seen_pages(b), limit, pinned;
-	int err;
-
-	pinned = content_pinned(b->pc, b->off, n);
-	if (pinned != UINT64_MAX)
-		return fail(-EBUSY, "snapshot: page %" PRIu64 " of the parent is pinned", pinned);
-	if (n && pages_next(&pc->pages, pc->bias + b->off, pc->bias + b->off + n) <
-			 pc->bias + b->off + n) {
-		if (b->npages > PAGES_MAX - pc->bias - b->off)
-			return fail(-ERANGE,
-				    "snapshot: page %" PRIu64 " of the root, +%" PRIu64
-				    ", is too far",
-				    pc->bias + b->off, b->npages);
-		content_read_only(b->pc, b->off, n);
-		err = pages_share(&c->pages, &pc->pages, pc->bias + b->off, n);
-		if (err)
-			return fail(err, "no memory for a snapshot of %" PRIu64 " pages", n);
-		c->bias = pc->bias + b->off;
-	}
-	limit = atomic_load_explicit(&pc->below_limit, memory_order_relaxed);
-	if (pc->below && b->off < limit)
-		hang(b, c, pc->below, pc->below_at + b->off, min_u64(n, limit - b->off));
+	indices(copy, &first, &end);
+	content_read_only(copy->from, copy->first, end - first);
+	if (copy->first == 0 && end - first == size)
+		pages_share_all(&to->pages, &from->pages);
+	else
+		err = pages_share(&to->pages, &from->pages, first, end - first);
+	if (err)
+		return fail(err, "no memory for a snapshot of %" PRIu64 " pages", end - first);
+	to->bias = first;
 	return 0;
 }
 
-static int make_copy(const struct birth *b, struct content *c)
+int copy_take(const struct copy *copy)
 {
-	struct content *pc = b->pc;
+	struct content *from = copy->from, *to = copy->to;
+	uint64_t n = seen_pages(copy), limit;
 	int err = 0;
 
-	c->copy = true;
-	c->stream = b->params->bytes;
-	lock_take(&b->pc->family->lock);
-	if (pc->kind == CONTENT_PAGED || pc->kind == CONTENT_FILE) {
-		hang(b, c, pc, b->off, seen_pages(b));
-	} else {
-		family_close(b->pc->family);
-		err = share_tree(b, c);
-		family_open(b->pc->family);
+	family_held(from);
+	if (is_root(from)) {
+		hang(to, from, copy->first, n);
+		return 0;
 	}
-	lock_drop(&b->pc->family->lock);
+	if (has_pages(copy))
+		err = share_tree(copy);
+	limit = atomic_load_explicit(&from->below_limit, memory_order_relaxed);
+	if (!err && from->below && copy->first < limit) {
+		family_held(from->below); /* one family */
+		hang(to, from->below, from->below_at + copy->first,
+		     min_u64(n, limit - copy->first));
+	}
+	return err;
+}
+
+/* ---- Snapshots and overlays ---- */
+
+static int may_copy(const struct birth *b, enum vms_child_kind kind)
+{
+	int err = copy_allowed(b->pc, kind);
+
+	if (!err && is_slice(b->pv) && !is_root(b->pc))
+		err = fail(-ENOTSUP,
+			   "a slice has no snapshots, but of a pager's or file's object");
+	if (!err && (b->pc->flags & VMS_OBJECT_DISCARDABLE))
+		err = fail(-ENOTSUP, "a discardable object has no children");
+	return err;
+}
+
+/* The copy, and its view becomes the parent's child. A root's writers are let be: it is shown, not
+ * copied. */
+static int take_one(const struct birth *b, const struct copy *copy, struct view *v)
+{
+	struct family *f = b->pc->family;
+	bool close = !is_root(b->pc);
+	int err;
+
+	lock_take(&f->lock);
+	family_held(copy->from);
+	if (close)
+		family_close(f);
+	err = copy_ready(copy, 1);
+	if (!err)
+		err = copy_take(copy);
+	if (!err)
+		view_adopt(b->pv, v);
+	if (close)
+		family_open(f);
+	lock_drop(&f->lock);
 	return err;
 }
 
 static int copy_child(const struct birth *b, enum vms_child_kind kind, struct view **out)
 {
-	struct content *c;
+	struct copy copy = { .from = b->pc, .first = b->off, .window = b->window };
+	struct view *v;
 	int err;
 
 	err = may_copy(b, kind);
-	if (err)
-		return err;
-	if (b->pc->flags & VMS_OBJECT_DISCARDABLE)
-		return fail(-ENOTSUP, "a discardable object has no children");
-	err = content_create(b->pc->world, b->pc->arena, b->pc, CONTENT_ANON, b->params->flags,
-			     b->npages, &c);
-	if (err)
-		return err;
-	err = make_copy(b, c);
 	if (!err)
-		err = view_create(c, VMS_OBJECT_KIND_ANON, b->params, b->pv, out);
+		err = copy_prepare(&copy, b->params->flags, b->npages);
+	if (err)
+		return err;
+	copy.to->stream = b->params->bytes;
+	err = view_create(copy.to, VMS_OBJECT_KIND_ANON, b->params, NULL, &v);
 	if (err) {
-		content_unref(c);
+		content_unref(copy.to);
 		return err;
 	}
-	(*out)->snapshot = true;
+	v->snapshot = true;
+	err = take_one(b, &copy, v);
+	if (err) {
+		copy.to->release = NULL; /* the caller has no object that could be released */
+		object_unref(&v->object);
+		return err;
+	}
+	*out = v;
 	return 0;
 }
 

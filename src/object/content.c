@@ -313,15 +313,7 @@ int view_create(struct content *c, enum vms_object_kind kind,
 	}
 	if (parent) {
 		lock_take(&c->family->lock);
-		v->parent = parent;
-		v->sibling = parent->children;
-		v->link = &parent->children;
-		if (v->sibling)
-			v->sibling->link = &v->sibling;
-		parent->children = v;
-		parent->nchildren++;
-		if (kind != VMS_OBJECT_KIND_SLICE)
-			parent->content->children++;
+		view_adopt(parent, v);
 		lock_drop(&c->family->lock);
 	}
 	TRACE(object_create, (uintptr_t)&v->object, OBJECT_VIEW, v->id);
@@ -329,7 +321,7 @@ int view_create(struct content *c, enum vms_object_kind kind,
 	return 0;
 }
 
-static void adopt(struct view *parent, struct view *child)
+void view_adopt(struct view *parent, struct view *child)
 {
 	child->parent = parent;
 	child->sibling = NULL;
@@ -375,7 +367,7 @@ static void view_end(struct vms_object *obj)
 		v->children = child->sibling;
 		if (child->kind != VMS_OBJECT_KIND_SLICE)
 			c->children--;
-		adopt(v->parent, child);
+		view_adopt(v->parent, child);
 	}
 	if (v->parent) {
 		*v->link = v->sibling;

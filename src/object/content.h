@@ -93,8 +93,8 @@ struct content {
 	struct content *overlays;      /* [F] of a root: those above, by overlay_next */
 	struct content *overlay_next, **overlay_link; /* [F of the root] = the same family */
 	struct itree shown;			      /* [F] who shows which pages; shown.h */
-
 	uint64_t high; /* [F] of them those that keep pages from reclaim, and overlays with such */
+
 	uint64_t pins;	   /* [F] held on all pages */
 	uint64_t locks;	   /* [F] DISCARDABLE: lock calls that are not undone */
 	bool discarded;	   /* [F] */
@@ -173,6 +173,9 @@ void content_let_go(struct arena_evictable *e);
 /* A view of c, which takes over the caller's count of c. Links it to parent (may be NULL). */
 int view_create(struct content *c, enum vms_object_kind kind,
 		const struct vms_object_params *params, struct view *parent, struct view **out);
+/* The child, which has no parent, becomes one of parent's; NULL: of nobody's. => the lock of their
+ * family. */
+void view_adopt(struct view *parent, struct view *child);
 /* Params as a caller gave them: 0 or -EINVAL. */
 int params_flags(const struct vms_object_params *params, uint32_t allowed);
 /* Their size in pages: 0 or -ERANGE. */

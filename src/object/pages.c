@@ -690,6 +690,22 @@ int pages_share(struct pages *dst, const struct pages *src, uint64_t first, uint
 	return err;
 }
 
+bool pages_may_share(const struct pages *src, uint32_t n)
+{
+	entry_t root = entry_get(&src->root);
+
+	return entry_is_mark(root) || entry_node(root)->refs <= UINT32_MAX - n;
+}
+
+void pages_share_all(struct pages *dst, const struct pages *src)
+{
+	entry_t root = entry_get(&src->root);
+
+	if (!entry_is_mark(root))
+		entry_node(root)->refs++;
+	entry_put(&dst->root, root);
+}
+
 bool pages_path_exclusive(const struct pages *p, uint64_t index)
 {
 	entry_t e = entry_get(&p->root);

@@ -101,6 +101,10 @@ void pages_fill(struct pages *p, uint64_t first, uint64_t n, slot_t mark,
  * outside. 0, or -ENOMEM with nothing changed. O(height), and the slots at the two ends.
  */
 int pages_share(struct pages *dst, const struct pages *src, uint64_t first, uint64_t n);
+/* The same of all of src, which cannot fail where pages_may_share said that n such calls may come.
+ * O(1). */
+bool pages_may_share(const struct pages *src, uint32_t n);
+void pages_share_all(struct pages *dst, const struct pages *src);
 
 /* Is the frame at index (a frame stands there) seen through this tree alone? */
 bool pages_exclusive(const struct pages *p, uint64_t index);
