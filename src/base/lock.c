@@ -17,13 +17,22 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define HELD_MAX 64 /* debug builds stop a thread that takes more families at once */
+#define HELD_INLINE 64u
 
+/* A branch of a space takes as many families as are mapped: then the list is on the heap, until the
+ * thread holds none. */
 static _Thread_local struct {
-	struct lock *lock[HELD_MAX];
-	unsigned n;
+	struct lock *first[HELD_INLINE];
+	struct lock **more; /* NULL: first is the list */
+	unsigned n, room;   /* room: of more */
 } held;
+
+static struct lock **list(void)
+{
+	return held.more ? held.more : held.first;
+}
 
 static void breach(const char *what, const struct lock *l, const struct lock *other)
 {
@@ -34,26 +43,47 @@ static void breach(const char *what, const struct lock *l, const struct lock *ot
 	abort();
 }
 
+/* Room for one more. */
+static void grow(struct lock *l)
+{
+	unsigned room = held.more ? held.room : HELD_INLINE;
+	struct lock **more;
+
+	if (held.n < room)
+		return;
+	more = realloc(held.more, 2 * room * sizeof(struct lock *));
+	if (!more)
+		breach("too many held: taking", l, NULL);
+	if (!held.more)
+		memcpy(more, held.first, sizeof(held.first));
+	held.more = more;
+	held.room = 2 * room;
+}
+
 static void note_take(struct lock *l)
 {
-	const struct lock *last = held.n ? held.lock[held.n - 1] : NULL;
+	const struct lock *last = held.n ? list()[held.n - 1] : NULL;
 
 	if (last && (last->rank > l->rank ||
 		     (last->rank == l->rank && (l->rank != LOCK_OBJECT || last >= l))))
 		breach("taking", l, last);
-	if (held.n == HELD_MAX)
-		breach("too many held: taking", l, last);
-	held.lock[held.n++] = l;
+	grow(l);
+	list()[held.n++] = l;
 }
 
 static void note_drop(struct lock *l)
 {
+	struct lock **at = list();
+
 	for (unsigned i = held.n; i-- > 0;) {
-		if (held.lock[i] != l)
+		if (at[i] != l)
 			continue;
 		for (; i + 1 < held.n; i++)
-			held.lock[i] = held.lock[i + 1];
-		held.n--;
+			at[i] = at[i + 1];
+		if (--held.n == 0) {
+			free(held.more);
+			held.more = NULL;
+		}
 		return;
 	}
 	breach("dropping, without holding it,", l, NULL);
