@@ -7,8 +7,8 @@
  * bound), less rules->guard of the mapping itself. So the largest gap under a node is the maximum
  * over its mappings, and the free run above the last mapping is known without the tree.
  *
- * Callers hold the space's lock, but those of tree_read(), which looks without it (tree_read.c). Only
- * tree_reserve() can fail.
+ * Callers hold the space's lock, but those of tree_read(), which looks without it (tree_read.c).
+ * Only tree_reserve() can fail.
  */
 #ifndef SPACE_TREE_H
 #define SPACE_TREE_H

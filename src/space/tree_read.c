@@ -11,8 +11,8 @@
  *
  *	1 a node's level never changes while it can be reached; the children of a node are of the
  *	  level below: a reader goes down as many nodes as the first one's level says
- *	2 each word of an inner node's child[] is at every moment NULL or points to a node that is in
- *	  the tree or was in it when this node was (tree.c clears what is not in use)
+ *	2 each word of an inner node's child[] is at every moment NULL or points to a node that is
+ *	  in the tree, or was in it when this node was (tree.c clears what is not in use)
  *	3 a node that has left the tree is freed when every section has ended that was open then
  *	4 slots are below KEYS, whatever the keys say
  *

@@ -11,8 +11,8 @@
  *
  * Invariants
  *
- *	1. A thread's last mapping stood in the space of its id when the tree's count was its seq, which
- *	   is even. So it stands as long as the count is that.
+ *	1. A thread's last mapping stood in the space of its id when the tree's count was its seq,
+ *	   which is even. So it stands as long as the count is that.
  *	2. It is written and read by its thread, and by no signal handler that comes in between.
  */
 #include <errno.h>
@@ -131,8 +131,8 @@ static void tell(struct vms_mapping_info *info, const struct map *m)
 	info->flags = m->flags;
 }
 
-static __attribute__((noinline)) bool info_locked(struct vms_space *s, uint64_t addr,
-						  struct map *m, struct vms_mapping_info *info)
+static __attribute__((noinline)) bool info_locked(struct vms_space *s, uint64_t addr, struct map *m,
+						  struct vms_mapping_info *info)
 {
 	bool found;
 
@@ -250,10 +250,10 @@ int vms_walk_next(struct vms_walk *walk, struct vms_walk_item *item)
 	lock_take(&s->space.lock);
 	got = region_walk_next(&w->regions, &it);
 	if (got == 1) {
-		*item = (struct vms_walk_item){.is_mapping = it.is_map,
-					       .depth = (uint32_t)it.depth,
-					       .addr = it.first,
-					       .len = it.last - it.first + 1};
+		*item = (struct vms_walk_item){ .is_mapping = it.is_map,
+						.depth = (uint32_t)it.depth,
+						.addr = it.first,
+						.len = it.last - it.first + 1 };
 		if (!it.is_map)
 			item->rights = it.region->rights;
 		else if (space_find(&s->space, it.first, &m))
