@@ -677,6 +677,7 @@ static enum vms_fault_result fault_range(struct fault *f, uint64_t addr, uint64_
 	bool first = true;
 
 	f->last = len - 1 > UINT64_MAX - addr ? UINT64_MAX : addr + (len - 1);
+	f->last |= s->granule - 1;
 	for (;; first = false) {
 		r = one_window(f, at);
 		if (r != VMS_FAULT_OK)
@@ -768,7 +769,8 @@ enum vms_fault_result vms_space_prepare(struct vms_space *s, uint64_t addr, uint
 		r = VMS_FAULT_DENIED;
 	} else if (len) {
 		last = len - 1 > UINT64_MAX - addr ? UINT64_MAX : addr + (len - 1);
-		r = walk(&f, addr, last, false, &there);
+		r = walk(&f, addr, last | (s->granule - 1), false, &there);
+		there = min_u64(there, len);
 		/* What lies past the last address is nowhere. */
 		if (r == VMS_FAULT_OK && last - addr != len - 1)
 			r = VMS_FAULT_NOT_MAPPED;
