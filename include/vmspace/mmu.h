@@ -42,15 +42,26 @@ struct vms_mmu_host_params {
 	uint64_t lo;	/* first guest address of the window, host page aligned */
 	uint64_t hi;	/* its exclusive end */
 	uint64_t page_size; /* guest page size; 0: the host's. A multiple of the host's */
+	/*
+	 * Since 0.3; a struct that ends before it is fine. Of a space over objects: the most regions
+	 * of the host that the window may take, at least 16; 0: 32,768. The process has
+	 * vm.max_map_count of them, 65,530 by default. Past it what was installed longest ago goes,
+	 * and comes back by faults.
+	 */
+	uint64_t budget;
 };
 
 /*
  * vms_mmu_host - a backend over the host's page tables.
  *
+ * It serves a Linux guest's space (mman.h), or a space over objects (space.h). Of the latter, memory
+ * that the caller owns (vms_object_create_host) can be shown only if it is shared (MAP_SHARED, a
+ * memfd): the host has private memory in one place only.
+ *
  * Cost:      one mmap, whatever the size of the window (none with VMS_MMU_REAL_HOLES).
  * Returns:   0, or
  *            -EINVAL  short or unknown params, unaligned or empty window, page size that is no
- *                     power of two or below the host's
+ *                     power of two or below the host's, a budget below 16
  *            -ENOMEM  no memory, or no room for the window (RLIMIT_AS)
  * Since:     0.1
  */

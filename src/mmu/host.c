@@ -76,6 +76,10 @@
 #define MAX_HUGE (UINT64_C(16) << 30)
 #define VEC	 1024 /* host pages asked of mincore at a time */
 
+#define PARAMS_LEAST   offsetof(struct vms_mmu_host_params, budget) /* before 0.3 */
+#define BUDGET_DEFAULT 32768u /* regions; half of what a process has by default */
+#define BUDGET_LEAST   16u
+
 _Static_assert(VMS_PROT_READ == PROT_READ && VMS_PROT_WRITE == PROT_WRITE &&
 		       VMS_PROT_EXEC == PROT_EXEC,
 	       "rights are passed to the host as they are");
@@ -201,8 +205,7 @@ static int place(struct host *h, const struct backend_map *m, uint64_t at)
 	return (int)got;
 }
 
-/* The host's region that holds `at`. False: there is none, or the host cannot tell. */
-static bool find_region(struct host *h, uint64_t at, uint64_t *start, uint64_t *end)
+bool host_region(struct host *h, uint64_t at, uint64_t *start, uint64_t *end)
 {
 	if (h->maps < 0)
 		h->maps = h->world->maps_open(h->world);
@@ -218,7 +221,7 @@ static int place_growth(struct host *h, const struct backend_map *m, uint64_t at
 	uint64_t start, end;
 	int err = place(h, m, at);
 
-	if (err || !h->finer || (find_region(h, at, &start, &end) && start < at))
+	if (err || !h->finer || (host_region(h, at, &start, &end) && start < at))
 		return err;
 	/* With regions to the limit, and one over by this, the host maps nothing, but it unmaps. */
 	if (host_hole(h, at, m->len) < 0 &&
@@ -446,7 +449,7 @@ static bool host_seam(struct vms_mmu *mmu, uint64_t addr, uint64_t *end)
 		*end = h->one_end - h->delta;
 		return false;
 	}
-	if (!find_region(h, at, &start, &last))
+	if (!host_region(h, at, &start, &last))
 		return false;
 	*end = last - h->delta;
 	return start == at;
@@ -480,6 +483,7 @@ static void host_destroy(struct vms_mmu *mmu)
 	struct host *h = host_of(mmu);
 
 	host_forked(mmu);
+	host_entries_fini(h);
 	if (h->reserved_len)
 		h->world->munmap(h->world, h->reserved_at, h->reserved_len);
 	h->world->free(h->world, h, sizeof(*h));
@@ -508,9 +512,9 @@ static const struct backend_ops host_ops[2][3] = {
 
 static int check_params(const struct vms_mmu_host_params *p, uint64_t host_page, uint64_t page)
 {
-	if (!p || p->size < sizeof(*p))
+	if (!p || p->size < PARAMS_LEAST)
 		return fail(-EINVAL, "vms_mmu_host: params of %zu bytes, need %zu", p ? p->size : 0,
-			    sizeof(*p));
+			    PARAMS_LEAST);
 	for (const char *c = (const char *)p + sizeof(*p); c < (const char *)p + p->size; c++)
 		if (*c)
 			return fail(-EINVAL, "vms_mmu_host: params set what this version lacks");
@@ -525,6 +529,9 @@ static int check_params(const struct vms_mmu_host_params *p, uint64_t host_page,
 			    "vms_mmu_host: the window [%#lx, %#lx) is not of whole pages "
 			    "of %lu bytes",
 			    (unsigned long)p->lo, (unsigned long)p->hi, (unsigned long)host_page);
+	if (p->size >= sizeof(*p) && p->budget && p->budget < BUDGET_LEAST)
+		return fail(-EINVAL, "vms_mmu_host: a budget of %lu regions, need %u",
+			    (unsigned long)p->budget, BUDGET_LEAST);
 	if (!is_pow2(page) || page < host_page)
 		return fail(-EINVAL,
 			    "vms_mmu_host: page size %lu is no power of two of at least "
@@ -537,14 +544,17 @@ int vms_mmu_host(const struct vms_mmu_host_params *params, struct vms_mmu **mmu)
 {
 	const struct world *w = world_default;
 	uint64_t host_page = (uint64_t)sysconf(_SC_PAGESIZE), page = host_page, len;
+	uint64_t budget = BUDGET_DEFAULT;
 	struct host *h;
 	unsigned kind = RESERVED_WINDOW;
 	bool guards;
 	int64_t at;
 	int err;
 
-	if (params && params->size >= sizeof(*params) && params->page_size)
+	if (params && params->size >= PARAMS_LEAST && params->page_size)
 		page = params->page_size;
+	if (params && params->size >= sizeof(*params) && params->budget)
+		budget = params->budget;
 	err = check_params(params, host_page, page);
 	if (err)
 		return err;
@@ -583,7 +593,7 @@ int vms_mmu_host(const struct vms_mmu_host_params *params, struct vms_mmu **mmu)
 	if (h->real_holes)
 		kind = page == host_page ? REAL_HOLES : LARGER_PAGES;
 	h->mmu.ops = &host_ops[guards][kind];
-	h->mmu.entries = NULL;
+	host_entries_init(h, budget);
 	h->mmu.destroy = host_destroy;
 	*mmu = &h->mmu;
 	return 0;

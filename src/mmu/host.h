@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * host.h: what the two halves of the host backend share: host.c (the window) and host_move.c
- * (moving memory inside it). The theory and the invariants are at the top of host.c.
+ * host.h: what the parts of the host backend share: host.c (the window) and host_move.c (moving
+ * memory inside it), of which the theory is at the top of host.c; and host_entries.c with its files
+ * (host_entries.h), which shows objects in the same window.
  *
  * Addresses here are host addresses unless they are called guest.
  */
@@ -11,6 +12,7 @@
 #include <stddef.h>
 
 #include "mmu/backend.h"
+#include "mmu/host_entries.h"
 
 struct host {
 	struct vms_mmu mmu;
@@ -25,19 +27,12 @@ struct host {
 	uint64_t reserved_at, reserved_len; /* [I] the reservation; 0 with real holes */
 	int maps;			    /* this process's maps, once asked; else -1 */
 	uint64_t one_start, one_end;	    /* see invariant 7 */
+	struct host_entries entries;	    /* instead, for a space over objects */
 };
 
 /* One stretch of memory that went from one place to another. */
 struct piece {
 	uint64_t from, to, len; /* to 0: a hole that is covered */
-};
-
-/*
- * Regions of the host put aside while something is done that may have to be undone. Undoing needs a
- * few, and the host may have refused just because there are no more: then these are let go first.
- */
-struct ballast {
-	uint64_t at, len; /* memory outside the window; 0 for none */
 };
 
 #define JOURNAL_FEW 16
@@ -75,6 +70,18 @@ int64_t host_cover(struct host *h, uint64_t at, uint64_t len);
 int host_hole(struct host *h, uint64_t at, uint64_t len);
 /* The same after the point of no return: ask twice, then say that the window is broken. */
 void host_settle(struct host *h, uint64_t at, uint64_t len);
+
+/* The host's region that holds `at`. False: there is none, or the host cannot tell. */
+bool host_region(struct host *h, uint64_t at, uint64_t *start, uint64_t *end);
+
+/*
+ * n islands of other rights in one stretch outside [avoid, avoid + avoid_len): 2n + 1 regions of the
+ * host, to be let go where something has to be undone or taken away, and the host refuses because
+ * there are no more. 0 or the host's error. Dropping none is fine.
+ */
+int host_ballast_take(struct host *h, struct ballast *b, unsigned n, uint64_t avoid,
+		      uint64_t avoid_len);
+void host_ballast_drop(struct host *h, struct ballast *b);
 
 bool host_inside(const struct host *h, uint64_t addr, uint64_t len); /* guest address */
 /* First thing in every change: -EIO and a sentence if the window is broken, else 0. */

@@ -89,9 +89,8 @@ static int64_t borrow(struct host *h, uint64_t len, uint64_t avoid, uint64_t avo
 
 /* ---- ballast ---- */
 
-/* n islands of other rights in one stretch: 2n + 1 regions. */
-static int ballast_take(struct host *h, struct ballast *b, unsigned n, uint64_t avoid,
-			uint64_t avoid_len)
+int host_ballast_take(struct host *h, struct ballast *b, unsigned n, uint64_t avoid,
+		      uint64_t avoid_len)
 {
 	const struct world *w = h->world;
 	uint64_t len = (2 * n + 1) * h->host_page;
@@ -113,7 +112,7 @@ static int ballast_take(struct host *h, struct ballast *b, unsigned n, uint64_t 
 	return 0;
 }
 
-static void ballast_drop(struct host *h, struct ballast *b)
+void host_ballast_drop(struct host *h, struct ballast *b)
 {
 	/* Benign failure: memory outside the window stays behind. */
 	if (b->len && h->world->munmap(h->world, b->at, b->len) < 0)
@@ -136,7 +135,7 @@ static void journal_init(struct journal *j, struct host *h)
 int journal_begin(struct journal *j, struct host *h, uint64_t at, uint64_t len)
 {
 	journal_init(j, h);
-	return ballast_take(h, &j->ballast, 4, at, len);
+	return host_ballast_take(h, &j->ballast, 4, at, len);
 }
 
 static int journal_room(struct journal *j)
@@ -161,7 +160,7 @@ void journal_drop(struct journal *j)
 {
 	const struct world *w = j->host->world;
 
-	ballast_drop(j->host, &j->ballast);
+	host_ballast_drop(j->host, &j->ballast);
 	/* Benign failure, as there. */
 	if (j->stash_len && w->munmap(w, j->stash_at, j->stash_len) < 0)
 		w->munmap(w, j->stash_at, j->stash_len);
@@ -300,7 +299,7 @@ void journal_undo(struct journal *j, uint64_t at, uint64_t len)
 	size_t i = j->n;
 
 	TRACE(host_undo, at, len, i);
-	ballast_drop(h, &j->ballast);
+	host_ballast_drop(h, &j->ballast);
 	/*
 	 * Stashed pieces came first, so they return last, and over what the others left: together
 	 * they are all of the destination. Without them it was a hole.
@@ -326,16 +325,16 @@ static int extend(struct host *h, uint64_t from, uint64_t end, uint64_t more)
 	 * If somebody's mmap lands there just then, ours fails and cannot be closed.
 	 */
 	if (!h->real_holes) {
-		err = ballast_take(h, &ballast, 1, end, more);
+		err = host_ballast_take(h, &ballast, 1, end, more);
 		if (!err)
 			err = h->world->munmap(h->world, end, more);
 		if (err) {
-			ballast_drop(h, &ballast);
+			host_ballast_drop(h, &ballast);
 			return err;
 		}
 	}
 	err = remap(h, from, end - from, end - from + more, 0, 0);
-	ballast_drop(h, &ballast);
+	host_ballast_drop(h, &ballast);
 	if (err && !h->real_holes && host_cover(h, end, more) < 0 && host_cover(h, end, more) < 0)
 		h->broken = true;
 	return err;
@@ -351,13 +350,13 @@ static int extend_past_tail(struct host *h, uint64_t end, uint64_t more)
 	uint64_t room = h->page - h->host_page, len = room, aside;
 	struct ballast ballast;
 	int64_t got;
-	int err = ballast_take(h, &ballast, 2, end, more);
+	int err = host_ballast_take(h, &ballast, 2, end, more);
 
 	if (err)
 		return err;
 	got = borrow(h, room, end, more);
 	if (got < 0) {
-		ballast_drop(h, &ballast);
+		host_ballast_drop(h, &ballast);
 		return (int)got;
 	}
 	aside = (uint64_t)got;
@@ -366,13 +365,13 @@ static int extend_past_tail(struct host *h, uint64_t end, uint64_t more)
 		len -= h->host_page;
 	if (err) {
 		w->munmap(w, aside, room);
-		ballast_drop(h, &ballast);
+		host_ballast_drop(h, &ballast);
 		return err;
 	}
 	if (len < room)
 		w->munmap(w, aside + len, room - len);
 	err = extend(h, end - len - h->host_page, end - len, len + more);
-	ballast_drop(h, &ballast);
+	host_ballast_drop(h, &ballast);
 	/* Its place is unmapped, or covered by extend that failed, or the file's. */
 	if (remap(h, aside, len, len, TO, end - len) < 0 &&
 	    remap(h, aside, len, len, TO, end - len) < 0)
@@ -436,24 +435,24 @@ static int move_growing(const struct move *m)
 	struct ballast ballast;
 	uint64_t aside;
 	int64_t got;
-	int err = ballast_take(h, &ballast, 2, m->to, m->new_len);
+	int err = host_ballast_take(h, &ballast, 2, m->to, m->new_len);
 
 	if (err)
 		return err;
 	got = borrow(h, m->len, m->to, m->new_len);
 	if (got < 0) {
-		ballast_drop(h, &ballast);
+		host_ballast_drop(h, &ballast);
 		return (int)got;
 	}
 	aside = (uint64_t)got;
 	err = shift(h, m->from, m->len, aside);
 	if (err) {
 		h->world->munmap(h->world, aside, m->len);
-		ballast_drop(h, &ballast);
+		host_ballast_drop(h, &ballast);
 		return err;
 	}
 	err = remap(h, aside, m->len, m->new_len, TO, m->to);
-	ballast_drop(h, &ballast);
+	host_ballast_drop(h, &ballast);
 	if (err && remap(h, aside, m->len, m->len, TO, m->from) < 0 &&
 	    remap(h, aside, m->len, m->len, TO, m->from) < 0)
 		h->broken = true;
@@ -527,7 +526,7 @@ static int move_slow(const struct move *m)
 		journal_undo(&j, m->to, m->new_len);
 		return err;
 	}
-	ballast_drop(h, &j.ballast);
+	host_ballast_drop(h, &j.ballast);
 	if (ghost && !m->keep)
 		host_settle(h, m->from, m->len);
 	else if (len < m->len)
