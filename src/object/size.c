@@ -43,6 +43,16 @@ static bool cut_page(const struct content *c, uint64_t bytes, uint64_t *page, ui
 	       *page < atomic_load_explicit(&c->npages, memory_order_relaxed);
 }
 
+/* Those who show no more than the stream lose what is past its new end. */
+static void stream_gone(struct content *c, uint64_t bytes) REQUIRES(c->family->lock)
+{
+	uint64_t npages = atomic_load_explicit(&c->npages, memory_order_relaxed);
+	uint64_t first = bytes >> c->shift;
+
+	if (bytes < c->stream && first < npages)
+		content_gone(c, first, npages - first);
+}
+
 static int set_stream(struct content *c, uint64_t bytes, struct ask *ask) REQUIRES(c->family->lock)
 {
 	uint64_t page, from;
@@ -54,6 +64,7 @@ static int set_stream(struct content *c, uint64_t bytes, struct ask *ask) REQUIR
 			return err;
 		content_zero_part(c, page, from, UINT64_C(1) << c->shift);
 	}
+	stream_gone(c, bytes);
 	c->stream = bytes;
 	return 0;
 }
@@ -119,6 +130,7 @@ static void tail_commit(struct resize *r) REQUIRES(r->c->family->lock)
 	family_held(c);
 	if (!cut_page(c, r->bytes, &page, &from))
 		return;
+	content_gone(c, page, 1); /* who shows smaller pages than ours shows some past the stream */
 	content_zero_part(c, page, from, UINT64_C(1) << c->shift);
 	slot = pages_get(&c->pages, c->bias + page);
 	if (c->kind == CONTENT_PAGED && slot_is_frame(slot))
