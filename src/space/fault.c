@@ -130,7 +130,7 @@ static void look_around(struct fault *f) REQUIRES(f->spot.c->family->lock)
 	const struct entries_ops *ops = p->s->mmu->entries;
 	uint64_t n = min_u64(p->room, max_u64(p->s->around, p->s->granule));
 
-	if (f->eager && f->stretch > n) {
+	if (f->eager && f->stretch > p->s->granule) {
 		look_stretch(f);
 		return;
 	}
@@ -193,9 +193,9 @@ static int have_stretch(struct fault *f, uint64_t page) REQUIRES(f->spot.c->fami
 
 	family_held(c);
 	look_init(&l, c);
-	for (; first <= page; first += k) {
+	for (;; first += k) {
 		k = look_run(&l, first, end - first, &s);
-		if (is_zero(&s) && first + k > page)
+		if (first + k > page)
 			break;
 	}
 	if (k == 1)
@@ -798,22 +798,4 @@ enum vms_fault_result space_fill(struct vms_space *s, uint64_t first, uint64_t l
 	if (done)
 		*done = there;
 	return r;
-}
-
-const char *vms_fault_name(enum vms_fault_result result)
-{
-	static const char *const name[] = {
-		[VMS_FAULT_OK] = "OK",
-		[VMS_FAULT_WAIT] = "WAIT",
-		[VMS_FAULT_NOT_MAPPED] = "NOT_MAPPED",
-		[VMS_FAULT_DENIED] = "DENIED",
-		[VMS_FAULT_BEYOND] = "BEYOND",
-		[VMS_FAULT_DISCARDED] = "DISCARDED",
-		[VMS_FAULT_IO] = "IO",
-		[VMS_FAULT_NO_MEMORY] = "NO_MEMORY",
-	};
-
-	if ((unsigned)result >= sizeof(name) / sizeof(name[0]))
-		return "?";
-	return name[result];
 }
