@@ -174,7 +174,8 @@ struct vms_map_params {
  *            -ERANGE   off + len wraps
  *            -ENOTSUP  FIXED_SIZE and the object may be resized; STREAM of a file, host memory or
  *                      contiguous object; a file object under a backend that is not the host's
- *                      (map an object of vms_pager_file(), or a SNAPSHOT_LAZY of the file)
+ *                      (map an object of vms_pager_file(), or a SNAPSHOT_LAZY of the file);
+ *                      under the host backend, a host object of private memory
  *            -EACCES   the object may not be written
  *            then as vms_region_create; -EINVAL also: OVER without AT, OVER a child region
  * Since:     0.3
@@ -273,6 +274,36 @@ VMS_API const char *vms_fault_name(enum vms_fault_result result);
  */
 VMS_API enum vms_fault_result vms_fault(struct vms_space *space, uint64_t addr, uint32_t access,
 					uint64_t len, struct vms_wait *wait, uint64_t *done);
+
+/* What an access that raised a signal was. */
+struct vms_signal_fault {
+	uint64_t addr;	 /* guest address */
+	uint32_t access; /* one of VMS_PROT_READ, _WRITE, _EXEC */
+	enum vms_fault_result result;
+};
+
+/*
+ * vms_fault_signal - the part of a SIGSEGV or SIGBUS handler that is the space's: this thread has
+ * accessed the window of the host backend, and the host had no entry for it.
+ *
+ * The library installs no handler. The caller's one (SA_SIGINFO, on a stack of 32 KiB or more)
+ * gives its three arguments. Where 1 is returned and fault->result is VMS_FAULT_OK the handler
+ * returns, and the access is done again. VMS_FAULT_WAIT: a pager was asked; the handler waits on
+ * *wait and returns, or leaves it to others. Anything else is the guest's to hear of: a SIGSEGV, or
+ * a SIGBUS for BEYOND.
+ *
+ * The access must come from the guest's code, or the caller's own: the fault takes locks of the
+ * library. So no address of the window goes into a call of the library as a buffer, nor is the
+ * window touched in a callback that holds a lock which a pager's callback takes; and code that is
+ * interrupted so may not be in the middle of malloc().
+ *
+ * Returns:   1: handled, and *fault says how; 0: not an access, or not to the space, or its backend
+ *            is not the host's: for the handler that stood there before. errno stays.
+ * Since:     0.3
+ */
+VMS_API int vms_fault_signal(struct vms_space *space, int sig, const void *siginfo,
+			     const void *ucontext, struct vms_wait *wait,
+			     struct vms_signal_fault *fault);
 
 /*
  * vms_space_prepare - make [addr, addr + len) safe for the kernel to touch through the host backend

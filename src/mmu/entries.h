@@ -54,7 +54,8 @@ struct entries_ops {
 	 * -ENOMEM. Ends: it is empty. */
 	int (*attach)(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint64_t page_size);
 	void (*detach)(struct vms_mmu *mmu);
-	/* 0, -EEXIST, -ENOMEM (on error nothing happened but that entries may have gone). */
+	/* 0, -EEXIST, -ENOMEM, or what the host answered, with a sentence: of memory without a
+	 * descriptor -ENOTSUP (see admit). On error nothing happened but that entries may have gone. */
 	int (*map)(struct vms_mmu *mmu, const struct entries_run *run,
 		   enum entries_existing existing);
 	void (*unmap)(struct vms_mmu *mmu, uint64_t first, uint64_t last);
@@ -71,6 +72,9 @@ struct entries_ops {
 	int (*harvest)(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint64_t *bits);
 	/* The validator: 0, or -EINVAL and a sentence. */
 	int (*check)(struct vms_mmu *mmu);
+	/* Could memory of this process that has no descriptor be shown? 0, or -ENOTSUP with a
+	 * sentence. NULL: all. */
+	int (*admit)(struct vms_mmu *mmu, const void *hva, uint64_t len);
 	/* Fills in what it counts itself: entries, shot, barriers. NULL: nothing. */
 	void (*stat)(const struct vms_mmu *mmu, struct vms_mmu_counts *counts);
 };

@@ -30,18 +30,23 @@
  *	  right on what is not recorded
  *	2 stretches do not meet; two that could be one are one; the list of ages has each once
  *	3 stretch_regions() is at most the budget, or there is one stretch
- *	4 what takes away does so, whatever the host refuses. Should it refuse all of the above, more
- *	  than once, the window is `broken` and shows nothing new
+ *	4 what takes away does so, whatever the host refuses. Should it refuse all of the above,
+ *	  more than once, the window is `broken` and shows nothing new
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fail.h"
 #include "base/range.h"
 #include "mmu/host.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* since 5.14 */
+#endif
 
 #define TABLE	      (UINT64_C(2) << 20) /* what one page table of the host covers */
 #define POPULATE_MAX  TABLE
@@ -467,6 +472,63 @@ static int entries_query_host(struct vms_mmu *mmu, uint64_t addr, const void **h
 	return s ? 0 : -ENOENT;
 }
 
+bool host_guest_addr(const struct vms_mmu *mmu, uint64_t at, uint64_t *addr)
+{
+	const struct host *h = host_of(mmu);
+
+	if (mmu->entries != &host_entries_ops || !host_inside(h, at - h->delta, 1))
+		return false;
+	*addr = at - h->delta;
+	return true;
+}
+
+/* Is a byte of the file there? */
+static int behind_file(const struct host *h, int fd, uint64_t off)
+{
+	struct stat st;
+	int64_t got;
+	char byte;
+	int err = h->world->fstat(h->world, fd, &st);
+
+	if (!err && off >= (uint64_t)st.st_size)
+		return fail(-ERANGE, "the file ends at %#" PRIx64 ", %#" PRIx64 " is shown",
+			    (uint64_t)st.st_size, off);
+	got = err ? err : h->world->pread(h->world, fd, &byte, 1, off);
+	if (got == 1)
+		return 0;
+	err = got < 0 ? (int)got : -EIO;
+	return fail(err, "the file cannot be read at %#" PRIx64 ": %s", off, strerror(-err));
+}
+
+int host_entries_behind(struct vms_mmu *mmu, uint64_t addr)
+{
+	struct host *h = host_of(mmu);
+	uint64_t page = align_down(addr, h->host_page);
+	const struct stretch *s;
+	int err = 0;
+
+	lock_take(&h->entries.lock);
+	s = stretch_first(&h->entries, page, page);
+	if (s && !s->hva)
+		err = behind_file(h, s->fd, s->off + (page - s->node.first));
+	else if (s &&
+		 h->world->madvise(h->world, page + h->delta, h->host_page, MADV_POPULATE_READ))
+		err = fail(-ENOMEM, "the host has no memory for the page at %#" PRIx64, page);
+	lock_drop(&h->entries.lock);
+	return err;
+}
+
+static int entries_admit_host(struct vms_mmu *mmu, const void *hva, uint64_t len)
+{
+	struct host *h = host_of(mmu);
+	int err;
+
+	lock_take(&h->entries.lock);
+	err = host_may_show_memory(h, hva, len);
+	lock_drop(&h->entries.lock);
+	return err;
+}
+
 static uint64_t entries_max_run_host(struct vms_mmu *mmu, uint64_t addr)
 {
 	return TABLE - (addr & (TABLE - 1)); /* guest and host agree modulo TABLE */
@@ -551,4 +613,5 @@ const struct entries_ops host_entries_ops = {
 	.query = entries_query_host,
 	.max_run = entries_max_run_host,
 	.check = entries_check_host,
+	.admit = entries_admit_host,
 };

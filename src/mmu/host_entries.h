@@ -53,6 +53,15 @@ struct host_entries {
 
 extern const struct entries_ops host_entries_ops;
 
+/* Is a host address in the window, and whose? False also where the backend is not a host's. */
+bool host_guest_addr(const struct vms_mmu *mmu, uint64_t at, uint64_t *addr);
+/*
+ * The host had no page for an entry at addr (SIGBUS). Why? 0: it has by now, or there is no entry;
+ * with a sentence: -ERANGE: the file ends before it; -ENOMEM: no memory for a frame; or what
+ * reading the file answers. May wait for the file.
+ */
+int host_entries_behind(struct vms_mmu *mmu, uint64_t addr);
+
 /* Parts of the life of a host backend. */
 void host_entries_init(struct host *h, uint64_t budget);
 void host_entries_fini(struct host *h);
@@ -100,6 +109,8 @@ int stretch_check(struct host *h);
  * -ENOTSUP with a sentence: it is private, and so cannot be in two places.
  */
 int host_show_memory(struct host *h, uint64_t addr, uint64_t len, const void *hva, uint32_t rights);
+/* Would it be refused for being private? 0 or -ENOTSUP with a sentence. */
+int host_may_show_memory(struct host *h, const void *hva, uint64_t len);
 
 /* One region of this process, as its maps tell. Host addresses, half-open. */
 struct host_line {

@@ -81,6 +81,14 @@ static bool find_end(struct host *h, uint64_t at, uint64_t *end)
 
 /* ---- Showing ---- */
 
+static int private(uint64_t at)
+{
+	return fail(-ENOTSUP,
+		    "the memory at %#" PRIx64 " is private: the host can show shared memory only "
+		    "(MAP_SHARED, a memfd) at a second place",
+		    at);
+}
+
 /* Less than a region, or all of it. Addresses of the host. */
 static int show_region(struct host *h, uint64_t from, uint64_t len, uint64_t to, uint32_t rights)
 {
@@ -89,11 +97,7 @@ static int show_region(struct host *h, uint64_t from, uint64_t len, uint64_t to,
 	int err;
 
 	if (at == -EINVAL)
-		return fail(-ENOTSUP,
-			    "the memory at %#" PRIx64
-			    " is private: the host can show shared memory only (MAP_SHARED, a "
-			    "memfd) at a second place",
-			    from);
+		return private(from);
 	if (at < 0)
 		return (int)at;
 	err = w->mprotect(w, (uint64_t)at, len, (int)rights);
@@ -120,6 +124,26 @@ int host_show_memory(struct host *h, uint64_t addr, uint64_t len, const void *hv
 		err = show_region(h, from, n, to, rights);
 		if (err)
 			return err;
+	}
+	return 0;
+}
+
+int host_may_show_memory(struct host *h, const void *hva, uint64_t len)
+{
+	const struct world *w = h->world;
+	uint64_t from = (uintptr_t)hva, end, n;
+	int64_t at;
+
+	for (; len; from += n, len -= n) {
+		if (!find_end(h, from, &end))
+			return 0; /* a fault will see */
+		n = min_u64(len, end - from);
+		at = w->mremap(w, from, 0, h->host_page, MREMAP_MAYMOVE, 0);
+		if (at == -EINVAL)
+			return private(from);
+		/* Benign failure: a second mapping stays behind. */
+		if (at >= 0 && w->munmap(w, (uint64_t)at, h->host_page) < 0)
+			w->munmap(w, (uint64_t)at, h->host_page);
 	}
 	return 0;
 }

@@ -250,6 +250,14 @@ static int check_object(const struct vms_space *s, const struct vms_map_params *
 	if (c->kind == CONTENT_FILE && !(s->mmu->entries->caps & ENTRIES_FILES))
 		return fail(-ENOTSUP, "map: this backend shows no descriptors: map an object of "
 				      "vms_pager_file(), or a SNAPSHOT_LAZY of the file");
+	if (c->kind == CONTENT_HOST && s->mmu->entries->admit) {
+		int err = s->mmu->entries->admit(
+			s->mmu, c->hva + (view_of(p->object)->at << c->shift),
+			view_bytes(p->object));
+
+		if (err)
+			return err;
+	}
 	if (p->prot & VMS_PROT_WRITE)
 		return view_writable(p->object);
 	return 0;
