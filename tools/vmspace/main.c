@@ -18,6 +18,7 @@ static const struct command commands[] = {
 	{ "run", cmd_run, "run a Linux program on vmspace's memory" },
 	{ "record", cmd_record, "write a program's memory calls to a file" },
 	{ "replay", cmd_replay, "repeat recorded memory calls and compare with the kernel" },
+	{ "show", cmd_show, "draw the memory of a recording, a script, a process or a dump" },
 	{ NULL, NULL, NULL },
 };
 

@@ -14,10 +14,10 @@
  */
 #include "picture.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #define STRIP 96 /* cells of the strip, about */
-#define BAR   14 /* longest bar of a line */
+#define BAR   PICTURE_BAR
 
 struct look {
 	const char *fill, *colour;
@@ -42,22 +42,24 @@ static unsigned log2_of(uint64_t x)
 	return x == 0 ? 0 : 63 - (unsigned)__builtin_clzll(x);
 }
 
-/* Cells of a region: one for a page, one more for each fourfold. */
+/* Cells of a region: one for a page or less, one more for each fourfold. 0 is 2^64. */
 static unsigned bar_of(uint64_t bytes)
 {
-	unsigned n = 1 + (log2_of(bytes) - 12) / 2;
+	unsigned n = bytes == 0 ? BAR : bytes < 4096 ? 1 : 1 + (log2_of(bytes) - 12) / 2;
 
 	return n > BAR ? BAR : n;
 }
 
-/* 4.0K, 124K, 2.6M: at most five columns. */
-static const char *size_text(char *buf, size_t size, uint64_t bytes)
+const char *picture_size(char *buf, size_t size, uint64_t bytes)
 {
 	static const char unit[] = "BKMGTPE";
 	unsigned u = log2_of(bytes) / 10;
 	double v = (double)bytes / (double)(UINT64_C(1) << (10 * u));
 
-	snprintf(buf, size, v < 9.95 ? "%.1f%c" : "%.0f%c", v, unit[u]);
+	if (bytes == 0)
+		snprintf(buf, size, "16E");
+	else
+		snprintf(buf, size, v < 9.95 ? "%.1f%c" : "%.0f%c", v, unit[u]);
 	return buf;
 }
 
@@ -73,27 +75,31 @@ static void put_fill(FILE *out, unsigned prot, unsigned n, bool colour)
 		fputs("\033[0m", out);
 }
 
-/* What is drawn of one region in the strip, so that all of them fit in about STRIP cells. */
-static void put_strip(FILE *out, struct vms_mm *mm, bool colour)
+void picture_bar(FILE *out, uint64_t bytes, uint32_t prot, bool colour)
 {
-	struct vms_mm_region r = { .size = sizeof(r) };
-	uint64_t cursor = 0, end = 0;
+	unsigned n = bar_of(bytes);
+
+	put_fill(out, prot, n, colour);
+	fprintf(out, "%*s", (int)(BAR - n), "");
+}
+
+/* Each region drawn so small that all of them fit in about STRIP cells, or on few lines. */
+void picture_strip(FILE *out, const struct picture_part *part, size_t n, bool colour)
+{
 	unsigned cells = 0, column = 0, shrink;
 
-	while (vms_mm_next(mm, &cursor, &r) == 0)
-		cells += bar_of(r.end - r.start);
+	for (size_t i = 0; i < n; i++)
+		cells += bar_of(part[i].last - part[i].start + 1);
 	shrink = cells / STRIP + 1;
 	fputs("  ", out);
-	cursor = 0;
-	while (vms_mm_next(mm, &cursor, &r) == 0) {
-		unsigned n = (bar_of(r.end - r.start) + shrink - 1) / shrink;
+	for (size_t i = 0; i < n; i++) {
+		unsigned wide = (bar_of(part[i].last - part[i].start + 1) + shrink - 1) / shrink;
 
-		if (r.start != end && end != 0)
+		if (i != 0 && part[i].start != part[i - 1].last + 1)
 			fputs("┊", out);
-		end = r.end;
-		put_fill(out, r.prot, n, colour);
-		column += n;
-		if (column >= STRIP) {
+		put_fill(out, part[i].prot, wide, colour);
+		column += wide;
+		if (column >= STRIP && i + 1 < n) {
 			fputs("\n  ", out);
 			column = 0;
 		}
@@ -103,13 +109,12 @@ static void put_strip(FILE *out, struct vms_mm *mm, bool colour)
 
 static void put_region(FILE *out, const struct vms_mm_region *r, bool colour)
 {
-	unsigned bar = bar_of(r->end - r->start);
 	char size[16];
 
 	fprintf(out, "  %012lx  ", (unsigned long)r->start);
-	put_fill(out, r->prot, bar, colour);
-	fprintf(out, "%*s%7s  %c%c%c%c", (int)(BAR - bar), "",
-		size_text(size, sizeof(size), r->end - r->start), r->prot & VMS_PROT_READ ? 'r' : '-',
+	picture_bar(out, r->end - r->start, r->prot, colour);
+	fprintf(out, "%7s  %c%c%c%c",
+		picture_size(size, sizeof(size), r->end - r->start), r->prot & VMS_PROT_READ ? 'r' : '-',
 		r->prot & VMS_PROT_WRITE ? 'w' : '-', r->prot & VMS_PROT_EXEC ? 'x' : '-',
 		r->flags & VMS_MM_SHARED ? 's' : 'p');
 	fprintf(out, "  %s", r->name);
@@ -122,21 +127,8 @@ static void put_region(FILE *out, const struct vms_mm_region *r, bool colour)
 	fputc('\n', out);
 }
 
-void picture_draw(FILE *out, struct vms_mm *mm, bool colour)
+void picture_legend(FILE *out, bool colour)
 {
-	struct vms_mm_region r = { .size = sizeof(r) };
-	uint64_t cursor = 0, end = 0;
-	char size[16];
-
-	put_strip(out, mm, colour);
-	while (vms_mm_next(mm, &cursor, &r) == 0) {
-		if (end != 0 && r.start != end) {
-			fprintf(out, "  %12s  ┊%*s%7s\n", "", BAR - 1, "",
-				size_text(size, sizeof(size), r.start - end));
-		}
-		put_region(out, &r, colour);
-		end = r.end;
-	}
 	fputs("\n  ", out);
 	put_fill(out, VMS_PROT_READ, 2, colour);
 	fputs(" read   ", out);
@@ -148,4 +140,41 @@ void picture_draw(FILE *out, struct vms_mm *mm, bool colour)
 	fputs(" write and execute   ", out);
 	put_fill(out, VMS_PROT_NONE, 2, colour);
 	fputs(" no access   ┊ hole\n", out);
+}
+
+/* Without memory for the strip it is left out. */
+static void put_strip(FILE *out, struct vms_mm *mm, bool colour)
+{
+	struct vms_mm_region r = { .size = sizeof(r) };
+	struct vms_mm_info info = { .size = sizeof(info) };
+	struct picture_part *part;
+	uint64_t cursor = 0;
+	size_t n = 0;
+
+	vms_mm_info(mm, &info);
+	part = calloc(info.regions + 1, sizeof(part[0]));
+	if (part == NULL)
+		return;
+	while (n < info.regions && vms_mm_next(mm, &cursor, &r) == 0)
+		part[n++] = (struct picture_part){ r.start, r.end - 1, r.prot };
+	picture_strip(out, part, n, colour);
+	free(part);
+}
+
+void picture_draw(FILE *out, struct vms_mm *mm, bool colour)
+{
+	struct vms_mm_region r = { .size = sizeof(r) };
+	uint64_t cursor = 0, end = 0;
+	char size[16];
+
+	put_strip(out, mm, colour);
+	while (vms_mm_next(mm, &cursor, &r) == 0) {
+		if (end != 0 && r.start != end) {
+			fprintf(out, "  %12s  ┊%*s%7s\n", "", BAR - 1, "",
+				picture_size(size, sizeof(size), r.start - end));
+		}
+		put_region(out, &r, colour);
+		end = r.end;
+	}
+	picture_legend(out, colour);
 }

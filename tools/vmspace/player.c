@@ -78,14 +78,14 @@ void player_fini(struct player *r)
 	r->file = NULL;
 }
 
-int player_file_number(const struct player *r, uint64_t ino)
+const struct player_file *player_file(const struct player *r, uint64_t ino)
 {
 	for (size_t i = 0; i < r->n_files; i++) {
 		if (r->file[i].ino == ino) {
-			return r->file[i].number;
+			return &r->file[i];
 		}
 	}
-	return -1;
+	return NULL;
 }
 
 int player_cannot(struct player *r, const char *what, const char *reason)

@@ -56,8 +56,8 @@ enum played player_call(struct player *r, const struct trace_call *c, int64_t *g
 void player_grow(struct player *r, const struct trace_maps *maps);
 void player_fini(struct player *r);
 
-/* The recorded descriptor of a file of ours; -1: none. */
-int player_file_number(const struct player *r, uint64_t ino);
+/* A file of ours by its inode; NULL: none. */
+const struct player_file *player_file(const struct player *r, uint64_t ino);
 /* It cannot go on; -1. */
 int player_cannot(struct player *r, const char *what, const char *reason);
 /* Each recorded file is a descriptor of ours. */

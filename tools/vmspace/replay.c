@@ -142,7 +142,7 @@ static void tell_maps(struct replay *r, const struct trace_maps *kernel, FILE *o
 /* 0 no difference, 1 a difference (told on `out`), -1 r->p.broken says why. */
 static int run(struct replay *r, struct trace_reader *t, FILE *out)
 {
-	char why[sizeof(r->p.why)];
+	char why[sizeof(r->p.why) + 16];
 
 	for (;;) {
 		enum trace_event event = trace_next(t);
@@ -183,7 +183,7 @@ static int run(struct replay *r, struct trace_reader *t, FILE *out)
 				continue;
 			case PLAYED_BROKEN:
 				snprintf(why, sizeof(why), "line %u: %s", t->line, r->p.why);
-				memcpy(r->p.why, why, sizeof(why));
+				memcpy(r->p.why, why, sizeof(r->p.why) - 1);
 				return -1;
 			case PLAYED_DONE:
 				break;

@@ -292,6 +292,56 @@ void op_format(const struct op *op, uint64_t mmap_base, char *buf, size_t size)
 	fclose(f);
 }
 
+enum op_kind op_kind_of(const char *name)
+{
+	enum op_kind kind = 0;
+
+	while (kind < OP_KINDS && strcmp(name, rows[kind].name) != 0) {
+		kind++;
+	}
+	return kind;
+}
+
+static void print_arg(FILE *out, char letter, uint64_t v, bool roles)
+{
+	bool choice;
+	const struct word *w = words_of(letter, &choice);
+	const struct word *hit = w != NULL ? find_value(w, v) : NULL;
+
+	if (letter == 'd' && !roles) {
+		fprintf(out, "%d", (int)v); /* the kernel looks at 32 bits */
+	} else if (w != NULL && !choice && v != 0) {
+		print_bits(out, w, v);
+	} else if (hit != NULL) {
+		fputs(hit->name, out);
+	} else {
+		fprintf(out, v < 10 ? "%lu" : "0x%lx", v);
+	}
+}
+
+void op_print(FILE *out, const struct op *op, bool roles, int64_t answer)
+{
+	const char *args = rows[op->kind].args, *comma = "";
+
+	fprintf(out, "%s(", rows[op->kind].name);
+	for (size_t i = 0; args[i] != '\0'; i++) {
+		if (op->kind == OP_MREMAP && i == 4 && !(op->a[3] & MREMAP_FIXED)) {
+			break; /* not looked at: in a recording it is garbage */
+		}
+		fputs(comma, out);
+		comma = ", ";
+		print_arg(out, args[i], op->a[i], roles);
+	}
+	fputs(") = ", out);
+	if (answer < 0 && answer >= -4095) {
+		const char *name = strerrorname_np((int)-answer);
+
+		fprintf(out, "-%s", name != NULL ? name : "?");
+	} else {
+		fprintf(out, answer < 10 ? "%lu" : "0x%lx", (uint64_t)answer);
+	}
+}
+
 /* ---- parsing ---- */
 
 static bool parse_number(const char *s, uint64_t *v)
@@ -395,11 +445,7 @@ int op_parse(const char *line, uint64_t mmap_base, struct op *op, char *why, siz
 		return 0;
 	}
 	memset(op, 0, sizeof(*op));
-	for (op->kind = 0; op->kind < OP_KINDS; op->kind++) {
-		if (strcmp(word, rows[op->kind].name) == 0) {
-			break;
-		}
-	}
+	op->kind = op_kind_of(word);
 	if (op->kind == OP_KINDS) {
 		snprintf(why, size, "'%s' is no operation", word);
 		return -1;

@@ -96,6 +96,14 @@ bool op_is_choice(enum op_kind kind, unsigned arg);
 /* Write one line, without the newline; `buf` of 256 bytes is enough. */
 void op_format(const struct op *op, uint64_t mmap_base, char *buf, size_t size);
 
+/* The operation of that name; OP_KINDS: none. */
+enum op_kind op_kind_of(const char *name);
+/*
+ * Write a call with its answer as a program would, without a newline: mmap(0, 0x2000, rw,
+ * private|anon, -1, 0) = 0x7ffff7fb4000. `roles`: files are roles, not descriptors.
+ */
+void op_print(FILE *out, const struct op *op, bool roles, int64_t answer);
+
 /* Parse one line; 1: an operation, 0: nothing on it, -1: an error with its sentence in `why`. */
 int op_parse(const char *line, uint64_t mmap_base, struct op *op, char *why, size_t size);
 
