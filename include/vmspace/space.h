@@ -371,10 +371,16 @@ struct vms_branch_params {
  * vms_space_branch - a copy of the whole space at one instant: regions, mappings, and a snapshot of
  * every object that is mapped, copied on write. What is mapped with VMS_MAP_SHARE is shared.
  *
+ * Mappings of one object show one snapshot, through slices and references too. Above a pager or a
+ * file it is a SNAPSHOT_MODIFIED: what comes from there may still change. Snapshots are children of
+ * what they were taken of. Of the new regions only the root has a handle; vms_walk tells of all.
+ *
+ * Blocking:  for writers that are in the middle of copying bytes into one of the objects.
  * Cost:      grows with mappings and objects, not with their pages.
  * Returns:   0, or
  *            -EINVAL   params; a backend that does not fit
- *            -ENOTSUP  an object that has no SNAPSHOT (object.h), mapped without VMS_MAP_SHARE: the
+ *            -ENOTSUP  paged, file, host, contiguous or discardable objects mapped without
+ *                      VMS_MAP_SHARE, or a file with it that the new backend cannot show: the
  *                      sentence names the mapping
  *            -EBUSY    the backend serves another space; a page is pinned
  *            -ENOMEM, -ESTALE
