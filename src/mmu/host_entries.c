@@ -50,7 +50,7 @@
 
 #define TABLE	      (UINT64_C(2) << 20) /* what one page table of the host covers */
 #define POPULATE_MAX  TABLE
-#define STRETCH_BYTES (UINT64_C(64) << 10)
+#define STRETCH_BYTES (UINT64_C(128) << 10) /* past it little is gained */
 #define BALLAST	      8u  /* islands: 17 regions */
 #define EVICT_FEW     32u /* stretches, where the host has no more regions */
 #define EVICT_MANY    1024u
@@ -476,7 +476,8 @@ bool host_guest_addr(const struct vms_mmu *mmu, uint64_t at, uint64_t *addr)
 {
 	const struct host *h = host_of(mmu);
 
-	if (mmu->entries != &host_entries_ops || !host_inside(h, at - h->delta, 1))
+	if (!mmu->entries || mmu->entries->map != entries_map_host ||
+	    !host_inside(h, at - h->delta, 1))
 		return false;
 	*addr = at - h->delta;
 	return true;
