@@ -25,7 +25,7 @@
 
 /* ---- Memory of rmaps ---- */
 
-static struct rmap *take_memory(struct vms_space *s)
+struct rmap *rmap_take(struct vms_space *s)
 {
 	const struct world *w = s->space.world;
 	struct rmap *r = s->spare;
@@ -37,10 +37,23 @@ static struct rmap *take_memory(struct vms_space *s)
 	return r;
 }
 
+void rmap_put(struct vms_space *s, struct rmap *r)
+{
+	if (s->n_spare == SPARE_RMAPS) {
+		s->space.world->free(s->space.world, r, sizeof(*r));
+		return;
+	}
+	r->next = s->spare;
+	s->spare = r;
+	s->n_spare++;
+}
+
 static struct rmap *make_rmap(struct change *c, struct region *region, const struct map *m)
 {
-	struct rmap *r = take_memory(c->s);
+	struct rmap *r;
 
+	space_held(&c->s->space);
+	r = rmap_take(c->s);
 	if (!r)
 		return NULL;
 	rmap_init(r, c->s->mmu, region, m);
@@ -52,27 +65,34 @@ static struct rmap *make_rmap(struct change *c, struct region *region, const str
 /* r is not linked any more, or never was. Its object is dropped at the end. */
 static void drop_rmap(struct change *c, struct rmap *r)
 {
-	struct vms_space *s = c->s;
-
-	if (c->n_drop == CHANGE_DROPS || s->n_spare == SPARE_RMAPS) {
+	space_held(&c->s->space);
+	if (c->n_drop == CHANGE_DROPS) {
 		r->next = c->went;
 		c->went = r;
 		return;
 	}
 	c->drop[c->n_drop++] = r->obj;
-	r->next = s->spare;
-	s->spare = r;
-	s->n_spare++;
+	rmap_put(c->s, r);
 }
 
 /* ---- Planning ---- */
 
-void change_init(struct change *c, struct vms_space *s)
+void change_begin(struct change *c, struct vms_space *s)
 {
 	c->s = s;
-	edit_init(&c->edit, &s->space);
 	c->fresh = c->went = NULL;
 	c->n_drop = 0;
+}
+
+void change_plan(struct change *c)
+{
+	edit_init(&c->edit, &c->s->space);
+}
+
+void change_init(struct change *c, struct vms_space *s)
+{
+	change_begin(c, s);
+	edit_init(&c->edit, &s->space);
 }
 
 int change_map(struct change *c, struct region *region, const struct map *m)
@@ -149,10 +169,7 @@ static void pass_old(const struct plan *p)
 void change_rights(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint32_t before,
 		   uint32_t after)
 {
-	uint32_t taken = before & ~after;
-
-	/* WRITE is only ever given by a write fault. */
-	if (!before || (!taken && !(after & ~before & ~(uint32_t)VMS_PROT_WRITE)))
+	if (!rights_matter(before, after))
 		return;
 	if (after)
 		entries_protect(mmu, first, last, after);
@@ -167,7 +184,7 @@ static void tell_backend(struct vms_mmu *mmu, const struct plan *p)
 
 		switch (p->ev[i].kind) {
 		case PLAN_WENT:
-			entries_unmap(mmu, before->start, before->last);
+			change_rights(mmu, before->start, before->last, before->prot, 0);
 			break;
 		case PLAN_CHANGED:
 			change_rights(mmu, after->start, after->last, before->prot, after->prot);

@@ -64,6 +64,25 @@ static struct placement placement_in(const struct region *r, const struct vms_pl
 	return p;
 }
 
+/* It is not a stretch. */
+static void plan(struct vms_space *s, struct change *c) REQUIRES(s->space.lock)
+{
+	space_held(&c->s->space);
+	change_plan(c);
+}
+
+/* After the last step of a plan: all of it, or nothing. */
+static int change_finish(struct change *c, int err)
+{
+	if (!err)
+		err = change_prepare(c);
+	if (err)
+		change_abort(c);
+	else
+		change_commit(c);
+	return err;
+}
+
 /* ---- Regions ---- */
 
 static int check_region_params(const struct vms_region_params *p, const struct placement *placement)
@@ -125,21 +144,26 @@ void vms_region_unref(struct vms_region *region)
 	vms_space_unref(s);
 }
 
+/* Nothing is mapped in [first, last] afterwards. */
+static int unmap_all(struct vms_space *s, struct change *c, uint64_t first, uint64_t last)
+	REQUIRES(s->space.lock)
+{
+	int err = stretch_unmap(c, s, first, last);
+
+	if (err != QUICK_NOT)
+		return err;
+	plan(s, c);
+	return change_finish(c, change_unmap(c, first, last));
+}
+
 static int destroy_locked(struct vms_space *s, struct change *c, struct region *r)
 	REQUIRES(s->space.lock)
 {
 	int err = region_may_destroy(r);
 
 	if (!err)
-		err = change_unmap(c, r->first, r->last);
-	if (!err)
-		err = change_prepare(c);
-	if (err) {
-		change_abort(c);
-		return err;
-	}
-	change_commit(c);
-	return region_destroy(r);
+		err = unmap_all(s, c, r->first, r->last);
+	return err ? err : region_destroy(r);
 }
 
 int vms_region_destroy(struct vms_region *region)
@@ -150,7 +174,7 @@ int vms_region_destroy(struct vms_region *region)
 	int err;
 
 	lock_take(&s->space.lock);
-	change_init(&c, s);
+	change_begin(&c, s);
 	err = destroy_locked(s, &c, r);
 	lock_drop(&s->space.lock);
 	change_end(&c);
@@ -251,9 +275,9 @@ static int check_object(const struct vms_space *s, const struct vms_map_params *
 		return fail(-ENOTSUP, "map: this backend shows no descriptors: map an object of "
 				      "vms_pager_file(), or a SNAPSHOT_LAZY of the file");
 	if (c->kind == CONTENT_HOST && s->mmu->entries->admit) {
-		int err = s->mmu->entries->admit(
-			s->mmu, c->hva + (view_of(p->object)->at << c->shift),
-			view_bytes(p->object));
+		int err = s->mmu->entries->admit(s->mmu,
+						 c->hva + (view_of(p->object)->at << c->shift),
+						 view_bytes(p->object));
 
 		if (err)
 			return err;
@@ -282,18 +306,16 @@ static int map_locked(struct vms_space *s, struct change *c, struct region *r,
 	uint64_t random = s->regions.random;
 	int err = region_place(r, placement, p->prot, &m->start);
 
-	if (!err) {
-		m->last = m->start + (placement->size - 1);
-		err = change_map(c, r, m);
-		if (!err)
-			err = change_prepare(c);
-		if (err)
-			s->regions.random = random;
+	if (err)
+		return err;
+	m->last = m->start + (placement->size - 1);
+	err = stretch_map(c, s, r, m);
+	if (err == QUICK_NOT) {
+		plan(s, c);
+		err = change_finish(c, change_map(c, r, m));
 	}
 	if (err)
-		change_abort(c);
-	else
-		change_commit(c);
+		s->regions.random = random; /* not even what comes next */
 	return err;
 }
 
@@ -333,7 +355,7 @@ int vms_map(struct vms_region *region, const struct vms_map_params *p, uint64_t 
 			  .ceiling = (uint8_t)ceiling_of(r, p) };
 
 	lock_take(&s->space.lock);
-	change_init(&c, s);
+	change_begin(&c, s);
 	err = map_locked(s, &c, r, p, &placement, &m);
 	lock_drop(&s->space.lock);
 	change_end(&c);
@@ -361,16 +383,10 @@ static int unmap_locked(struct vms_space *s, struct change *c, struct region *r,
 			       flags & VMS_NO_CHILDREN ? CHILDREN_NONE : CHILDREN_WHOLE, last);
 
 	if (!err)
-		err = change_unmap(c, addr, *last);
+		err = unmap_all(s, c, addr, *last);
 	if (!err)
-		err = change_prepare(c);
-	if (err) {
-		change_abort(c);
-		return err;
-	}
-	change_commit(c);
-	region_clear(r, addr, *last);
-	return 0;
+		region_clear(r, addr, *last);
+	return err;
 }
 
 int vms_unmap(struct vms_region *region, uint64_t addr, uint64_t len, uint32_t flags)
@@ -384,7 +400,7 @@ int vms_unmap(struct vms_region *region, uint64_t addr, uint64_t len, uint32_t f
 	if (err)
 		return err;
 	lock_take(&s->space.lock);
-	change_init(&c, s);
+	change_begin(&c, s);
 	err = unmap_locked(s, &c, r, addr, len, flags, &last);
 	lock_drop(&s->space.lock);
 	change_end(&c);
@@ -441,18 +457,20 @@ static int protect_locked(struct vms_space *s, struct change *c, struct region *
 {
 	int err = region_range(r, addr, len, flags & VMS_NO_CHILDREN ? CHILDREN_NONE : CHILDREN_ANY,
 			       last);
+	struct tree_spot spot;
 
 	if (!err)
 		err = may_protect(s, r, addr, *last, rights->prot);
-	if (!err)
-		err = change_update(c, addr, *last, set_prot, rights);
-	if (!err)
-		err = change_prepare(c);
 	if (err)
-		change_abort(c);
-	else
-		change_commit(c);
-	return err;
+		return err;
+	if (space_spot(&s->space, addr, &spot) && spot.at->last >= *last) {
+		rights->more = rights->prot & ~spot.at->prot;
+		err = stretch_protect(c, s, &spot, addr, *last, rights->prot);
+		if (err != QUICK_NOT)
+			return err;
+	}
+	plan(s, c);
+	return change_finish(c, change_update(c, addr, *last, set_prot, rights));
 }
 
 int vms_protect(struct vms_region *region, uint64_t addr, uint64_t len, uint32_t prot,
@@ -470,7 +488,7 @@ int vms_protect(struct vms_region *region, uint64_t addr, uint64_t len, uint32_t
 	if (err)
 		return err;
 	lock_take(&s->space.lock);
-	change_init(&c, s);
+	change_begin(&c, s);
 	err = protect_locked(s, &c, r, addr, len, &rights, flags, &last);
 	lock_drop(&s->space.lock);
 	change_end(&c);
@@ -548,18 +566,13 @@ static int move_locked(struct vms_space *s, struct move *mv, uint64_t len) REQUI
 
 	if (!err)
 		err = region_place(mv->r, &mv->to, 0, &mv->to_first);
-	if (!err) {
-		mv->to_last = mv->to_first + (mv->to.size - 1);
-		err = plan_move(s, mv);
-		if (!err)
-			err = change_prepare(&mv->c);
-		if (err)
-			s->regions.random = random;
-	}
 	if (err)
-		change_abort(&mv->c);
-	else
-		change_commit(&mv->c);
+		return err;
+	mv->to_last = mv->to_first + (mv->to.size - 1);
+	plan(s, &mv->c);
+	err = change_finish(&mv->c, plan_move(s, mv));
+	if (err)
+		s->regions.random = random;
 	return err;
 }
 
@@ -584,7 +597,7 @@ int vms_move(struct vms_region *region, uint64_t addr, uint64_t len, const struc
 		return fail(-EINVAL, "move: " RANGE " and " RANGE " overlap", addr, last,
 			    place->addr, to_last);
 	lock_take(&s->space.lock);
-	change_init(&mv.c, s);
+	change_begin(&mv.c, s);
 	err = move_locked(s, &mv, len);
 	lock_drop(&s->space.lock);
 	change_end(&mv.c);

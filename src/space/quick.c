@@ -117,14 +117,7 @@ static void settle(struct quick *q)
 			 backend_seam(s->mmu, q->last + 1, &end);
 }
 
-/* What goes, until the tree changes, and what comes; each in address order. */
-struct run {
-	const struct map *old[3];
-	struct map cur[3];
-	unsigned n_old, n_cur;
-};
-
-static void make_run(const struct quick *q, struct run *r)
+void quick_make_run(const struct quick *q, struct quick_run *r)
 {
 	struct map *cur = r->cur, cut;
 
@@ -173,70 +166,83 @@ static void trace(const struct quick *q)
 }
 
 /* One value for another: nothing of the tree's own changes. */
-static bool swap(struct quick *q)
+static bool is_swap(const struct quick *q)
+{
+	const struct map_rules *rules = &q->space->rules;
+
+	return q->old && q->mid && !q->left && !q->right && !q->join_left && !q->join_right &&
+	       (!rules->guard ||
+		rules->guard(q->spot->at, rules->arg) == rules->guard(q->mid, rules->arg));
+}
+
+static void swap(struct quick *q, const struct map *mid)
 {
 	struct space *s = q->space;
-	const struct map_rules *rules = &s->rules;
 	struct map *at = q->spot->at;
 	struct vms_object *went = NULL;
 
-	if (!q->old || !q->mid || q->left || q->right || q->join_left || q->join_right ||
-	    (rules->guard && rules->guard(at, rules->arg) != rules->guard(q->mid, rules->arg)))
-		return false;
-	map_recount(rules, &s->counts, at, q->mid);
-	if (at->obj != q->mid->obj) {
+	map_recount(&s->rules, &s->counts, at, mid);
+	if (at->obj != mid->obj && !s->rules.own_ident) {
 		went = at->obj;
-		if (q->mid->obj)
-			object_ref(q->mid->obj);
+		if (mid->obj)
+			object_ref(mid->obj);
 	}
-	tree_set(&s->tree, at, q->mid);
+	tree_set(&s->tree, at, mid);
 	object_unref(went); /* last: it may close a file */
-	return true;
 }
 
-/* Everything but what is done once an edit. */
-static void apply(struct quick *q)
+static void replace(struct quick *q, const struct quick_run *r)
 {
 	struct space *s = q->space;
+	bool refs = !s->rules.own_ident;
 	uint64_t lo = UINT64_MAX, hi = 0;
 	struct vms_object *went[3];
 	unsigned n_went = 0;
-	struct run r;
 
-	trace(q);
-	if (swap(q))
-		return;
-	settle(q);
-	make_run(q, &r);
 	if (q->mid && !q->fresh)
 		s->splits += (q->left && !q->join_left) + (q->right && !q->join_right);
 	else
 		s->splits += q->left && q->right && !q->join_right;
 	s->merges += merges_left(q) + merges_right(q) - q->apart_left - q->apart_right;
 
-	for (unsigned i = 0; i < r.n_old; i++) {
-		map_uncount(&s->rules, &s->counts, r.old[i]);
-		if (i >= r.n_cur || r.old[i]->obj != r.cur[i].obj)
-			went[n_went++] = r.old[i]->obj;
+	for (unsigned i = 0; i < r->n_old; i++) {
+		map_uncount(&s->rules, &s->counts, r->old[i]);
+		if (refs && (i >= r->n_cur || r->old[i]->obj != r->cur[i].obj))
+			went[n_went++] = r->old[i]->obj;
 	}
-	for (unsigned i = 0; i < r.n_cur; i++) {
-		map_count(&s->rules, &s->counts, &r.cur[i]);
-		if ((i >= r.n_old || r.old[i]->obj != r.cur[i].obj) && r.cur[i].obj)
-			object_ref(r.cur[i].obj);
+	for (unsigned i = 0; i < r->n_cur; i++) {
+		map_count(&s->rules, &s->counts, &r->cur[i]);
+		if (refs && (i >= r->n_old || r->old[i]->obj != r->cur[i].obj) && r->cur[i].obj)
+			object_ref(r->cur[i].obj);
 	}
-	if (r.n_old) {
-		lo = r.old[0]->start;
-		hi = r.old[r.n_old - 1]->last;
+	if (r->n_old) {
+		lo = r->old[0]->start;
+		hi = r->old[r->n_old - 1]->last;
 	}
-	if (r.n_cur) {
-		lo = min_u64(lo, r.cur[0].start);
-		hi = max_u64(hi, r.cur[r.n_cur - 1].last);
+	if (r->n_cur) {
+		lo = min_u64(lo, r->cur[0].start);
+		hi = max_u64(hi, r->cur[r->n_cur - 1].last);
 	}
 	if (lo <= hi)
-		tree_replace(&s->tree, lo, hi, r.cur, r.n_cur);
+		tree_replace(&s->tree, lo, hi, r->cur, r->n_cur);
 	/* Last: dropping an object may close its file. */
 	while (n_went)
 		object_unref(went[--n_went]);
+}
+
+/* Everything but what is done once an edit. */
+static void apply(struct quick *q)
+{
+	struct quick_run r;
+
+	trace(q);
+	if (is_swap(q)) {
+		swap(q, q->mid);
+		return;
+	}
+	settle(q);
+	quick_make_run(q, &r);
+	replace(q, &r);
 }
 
 void quick_commit(struct quick *q)
@@ -246,6 +252,20 @@ void quick_commit(struct quick *q)
 	TRACE(edit_commit, (uintptr_t)s, q->old, q->left + (q->mid != NULL) + q->right);
 	s->edits++;
 	apply(q);
+	tree_trim(&s->tree);
+}
+
+void quick_commit_run(struct quick *q, const struct quick_run *run)
+{
+	struct space *s = q->space;
+
+	TRACE(edit_commit, (uintptr_t)s, run->n_old, run->n_cur);
+	s->edits++;
+	trace(q);
+	if (is_swap(q))
+		swap(q, &run->cur[0]);
+	else
+		replace(q, run);
 	tree_trim(&s->tree);
 }
 

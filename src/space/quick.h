@@ -46,6 +46,20 @@ int quick_prepare(struct quick *q, struct space *s, const struct tree_spot *spot
 /* The commits ask for the same lock. The compiler cannot see that q->space is the space it saw. */
 void quick_commit(struct quick *q);
 
+/* What goes, lent until the tree changes, and what comes; each in address order. */
+struct quick_run {
+	const struct map *old[3];
+	struct map cur[3];
+	unsigned n_old, n_cur;
+};
+
+/*
+ * For a face whose mappings have identities of their own (map_rules.own_ident): what the commit
+ * would do, and the commit of it, after each of run->cur got its identity.
+ */
+void quick_make_run(const struct quick *q, struct quick_run *run);
+void quick_commit_run(struct quick *q, const struct quick_run *run);
+
 struct quick_move {
 	struct tree_spot from_spot, to_spot;
 	struct quick from, to;

@@ -18,6 +18,7 @@
 #include <inttypes.h>
 
 #include "base/fail.h"
+#include "base/range.h"
 #include "object/look.h"
 #include "space/region.h"
 
@@ -39,11 +40,24 @@ static void addresses(const struct rmap *r, uint64_t first, uint64_t n, uint64_t
 						    : r->start + (((at + n) << shift) - skew - 1);
 }
 
+/* True: the fault that makes the change takes care of the pages. */
+static bool is_guarded(struct rmap_guard *g, uint64_t first, uint64_t last)
+{
+	if (!g || first < g->first || last > g->last)
+		return false;
+	g->from = g->missed ? min_u64(g->from, first) : first;
+	g->to = g->missed ? max_u64(g->to, last) : last;
+	g->missed = true;
+	return true;
+}
+
 static void gone(struct shown *s, uint64_t first, uint64_t n)
 {
 	struct rmap *r = rmap_of(s);
 	uint64_t from, to;
 
+	if (is_guarded(r->guard, first, first + (n - 1)))
+		return;
 	addresses(r, first, n, &from, &to);
 	entries_unmap(r->mmu, from, to);
 }
@@ -85,6 +99,14 @@ struct rmap *rmap_new(const struct world *w, struct vms_mmu *mmu, struct region 
 	return r;
 }
 
+void rmap_set_bounds(struct rmap *r, const struct map *m)
+{
+	r->start = m->start;
+	r->last = m->last;
+	r->off += m->off - r->view_off;
+	r->view_off = m->off;
+}
+
 void rmap_free(const struct world *w, struct rmap *r)
 {
 	if (!r)
@@ -112,6 +134,21 @@ static void count_high(struct content *c, bool more) REQUIRES(c->family->lock)
 	c->high += more ? 1 : UINT64_MAX;
 	if (c->below && c->high == more)
 		c->below->high += more ? 1 : UINT64_MAX;
+}
+
+void rmap_guard(struct rmap *r, struct rmap_guard *g)
+{
+	g->missed = false;
+	r->guard = g;
+}
+
+void rmap_unguard(struct rmap *r)
+{
+	const struct rmap_guard *g = r->guard;
+
+	r->guard = NULL;
+	if (g && g->missed)
+		gone(&r->shown, g->from, g->to - g->from + 1);
 }
 
 void rmap_link_locked(struct rmap *r)

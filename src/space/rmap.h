@@ -29,6 +29,17 @@
 
 struct region;
 
+/*
+ * Under one hold of the lock a fault changes pages and shows them itself afterwards: meanwhile the
+ * rmap takes no entry of theirs out, as it will be replaced. That is right where an old entry shows
+ * what nobody changes under this hold, to no one who could write: a frame that others have.
+ */
+struct rmap_guard {
+	uint64_t first, last; /* pages of the content */
+	bool missed;	      /* entries were left in for these: */
+	uint64_t from, to;    /* pages */
+};
+
 struct rmap {
 	struct shown shown;	 /* [F] */
 	struct vms_mmu *mmu;	 /* [I] */
@@ -39,15 +50,18 @@ struct rmap {
 	uint64_t off;		 /* [I] the content's byte at start: a slice's window is added */
 	uint64_t view_off;	 /* [I] map.off: the view's byte at start */
 	struct rmap *next;	 /* [s] among those that an edit makes or drops, or the spare */
+	struct rmap_guard *guard; /* [F] the fault's, or NULL */
 	bool linked;		 /* [F] in the content's tree */
 	bool high;		 /* [F] counts as one of the content's high mappings, if linked */
 };
 
 /* In given memory; not linked. Takes a reference of m->obj, a view; m->off is the view's. */
 void rmap_init(struct rmap *r, struct vms_mmu *mmu, struct region *region, const struct map *m);
-/* The same in memory of its own. NULL: none. */
+/* rmap_init in memory of its own. NULL: none. */
 struct rmap *rmap_new(const struct world *w, struct vms_mmu *mmu, struct region *region,
 		      const struct map *m);
+/* Of one that is not linked: m shows the same object, in the same region. */
+void rmap_set_bounds(struct rmap *r, const struct map *m);
 /* Drops the object, and may end it: no lock is held. NULL is fine. */
 void rmap_free(const struct world *w, struct rmap *r);
 /* Is it the rmap of exactly this mapping? */
@@ -67,6 +81,10 @@ void rmap_set_high(struct rmap *r, bool high) EXCLUDES(r->content->family->lock)
 /* The same for who has the lock. */
 void rmap_link_locked(struct rmap *r) REQUIRES(r->content->family->lock);
 void rmap_unlink_locked(struct rmap *r) REQUIRES(r->content->family->lock);
+
+void rmap_guard(struct rmap *r, struct rmap_guard *g) REQUIRES(r->content->family->lock);
+/* The guard's end, in the same hold: entries that were left in go now. Without one: nothing. */
+void rmap_unguard(struct rmap *r) REQUIRES(r->content->family->lock);
 
 /* The validator: 0, or -EINVAL and a sentence. m is its mapping, which stands. */
 int rmap_check(struct rmap *r, const struct map *m) EXCLUDES(r->content->family->lock);

@@ -53,20 +53,24 @@ static const struct map_rules rules = { .may_merge = may_merge,
 					.own_ident = true,
 					.classes = classes };
 
-/* The mappings as a source of taken ranges (place.h). */
+/*
+ * The mappings as a source of taken ranges (place.h). The tree keeps the way to what is asked for:
+ * an edit comes there next.
+ */
 static bool next_taken(const void *arg, uint64_t from, uint64_t min, uint64_t *first,
 		       uint64_t *last)
 {
-	const struct tree *t = arg;
+	struct vms_space *s = (struct vms_space *)arg;
+	struct tree *t = &s->space.tree;
+	struct tree_spot spot;
 	uint64_t gap;
-	struct map m;
 
-	if (!tree_find(t, from, &m))
+	if (!tree_spot(t, from, &spot))
 		return false;
-	*first = m.start;
-	*last = m.last;
-	if (min > 1 && m.last < t->last)
-		*last = tree_gap_up(t, m.last + 1, t->last, min, &gap) ? gap - 1 : t->last;
+	*first = spot.at->start;
+	*last = spot.at->last;
+	if (min > 1 && *last < t->last)
+		*last = tree_gap_up(t, *last + 1, t->last, min, &gap) ? gap - 1 : t->last;
 	return true;
 }
 
@@ -134,7 +138,7 @@ int vms_space_create(const struct vms_space_params *p, struct vms_space **space)
 	space_init(&s->space, w, &rules, NULL, p->lo, last, page);
 	tree_let_read(&s->space.tree);
 	err = region_tree_init(&s->regions, w, page, p->lo, last,
-			       (struct taken){ next_taken, &s->space.tree },
+			       (struct taken){ next_taken, s },
 			       p->flags & VMS_SPACE_RANDOM ? &p->seed : NULL);
 	if (!err)
 		err = entries_attach(p->mmu, p->lo, last, page);

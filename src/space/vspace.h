@@ -18,6 +18,7 @@
 #ifndef SPACE_VSPACE_H
 #define SPACE_VSPACE_H
 
+#include "space/quick.h"
 #include "space/region.h"
 #include "space/rmap.h"
 #include "space/space.h"
@@ -82,7 +83,7 @@ void count_add(struct vms_space *s, unsigned count, uint64_t n);
  *
  * An eager backend is filled by the caller after the lock is dropped (space_fill).
  */
-#define CHANGE_DROPS 4u
+#define CHANGE_DROPS 4u /* a stretch drops no more */
 
 struct change {
 	struct vms_space *s;
@@ -104,12 +105,40 @@ int change_update(struct change *c, uint64_t first, uint64_t last,
 int change_prepare(struct change *c);
 void change_commit(struct change *c);
 void change_abort(struct change *c);
-/* The backend's part of new rights for what is mapped there: it may lose some, and gets no WRITE.
- */
+/* Must the backend hear of new rights for what is mapped somewhere? */
+static inline bool rights_matter(uint32_t before, uint32_t after)
+{
+	/* Without rights there were no entries. WRITE is only ever given by a write fault. */
+	return before && (before & ~after || after & ~before & ~(uint32_t)VMS_PROT_WRITE);
+}
+/* It hears of them: it may lose entries, and gets no WRITE. after 0: nothing may be there. */
 void change_rights(struct vms_mmu *mmu, uint64_t first, uint64_t last, uint32_t before,
 		   uint32_t after);
 /* After commit or abort, and after the space's lock was dropped. */
 void change_end(struct change *c) EXCLUDES(c->s->space.lock);
+
+/* Memory of an rmap from the space's own few, or new; and back. NULL: none. */
+struct rmap *rmap_take(struct vms_space *s) REQUIRES(s->space.lock);
+void rmap_put(struct vms_space *s, struct rmap *r) REQUIRES(s->space.lock);
+
+/*
+ * The same for what almost every edit is (quick.h): one stretch, inside one mapping or inside a
+ * hole, gets one new mapping, other rights, or nothing (stretch.c).
+ *
+ *	change_begin → stretch_map, _unmap or _protect → (the lock is dropped) → change_end
+ *
+ * Each does all of it: 0; or -ENOMEM or QUICK_NOT, and nothing happened. QUICK_NOT: it takes a plan:
+ * go on with change_plan, and as after change_init.
+ */
+void change_begin(struct change *c, struct vms_space *s);
+void change_plan(struct change *c) REQUIRES(c->s->space.lock);
+int stretch_map(struct change *c, struct vms_space *s, struct region *region, struct map *m)
+	REQUIRES(s->space.lock);
+int stretch_unmap(struct change *c, struct vms_space *s, uint64_t first, uint64_t last)
+	REQUIRES(s->space.lock);
+/* spot: of first, in a mapping that reaches to last or further, and may have these rights. */
+int stretch_protect(struct change *c, struct vms_space *s, const struct tree_spot *spot,
+		    uint64_t first, uint64_t last, uint32_t prot) REQUIRES(s->space.lock);
 
 /* ---- Filling (fault.c) ---- */
 
