@@ -29,7 +29,7 @@
 #define RW    (VMS_PROT_READ | VMS_PROT_WRITE)
 
 static struct soft *soft;
-static struct soft_cpu *cpu;
+static struct vms_cpu *cpu;
 static char *mem;
 static volatile uint64_t sink;
 
@@ -51,14 +51,14 @@ static uint64_t place(uint64_t i)
 
 static void loads(struct figure *f, uint64_t n)
 {
-	struct soft_cpu *mine = cpu;
+	struct vms_cpu *mine = cpu;
 	char *raw = mem;
 	uint64_t t, v, sum = 0;
 	double ours, peer;
 
 	t = cpu_ns();
 	for (uint64_t i = 0; i < n; i++) {
-		if (!tlb_load64(mine, BASE + place(i), &v))
+		if (!vms_tlb_load64(mine, BASE + place(i), &v))
 			must(false, "load");
 		sum += v;
 	}
@@ -73,14 +73,14 @@ static void loads(struct figure *f, uint64_t n)
 
 static void stores(struct figure *f, uint64_t n)
 {
-	struct soft_cpu *mine = cpu;
+	struct vms_cpu *mine = cpu;
 	char *raw = mem;
 	uint64_t t;
 	double ours, peer;
 
 	t = cpu_ns();
 	for (uint64_t i = 0; i < n; i++)
-		if (!tlb_store64(mine, BASE + place(i), i))
+		if (!vms_tlb_store64(mine, BASE + place(i), i))
 			must(false, "store");
 	ours = (double)(cpu_ns() - t) / (double)n;
 	t = cpu_ns();
@@ -93,7 +93,7 @@ static void stores(struct figure *f, uint64_t n)
 /* A ring through the first level cache: page i to page i + 1, each on another line. */
 static void chased(struct figure *f, uint64_t n)
 {
-	struct soft_cpu *mine = cpu;
+	struct vms_cpu *mine = cpu;
 	char *raw = mem;
 	uint64_t t, at;
 	double ours, peer;
@@ -104,7 +104,7 @@ static void chased(struct figure *f, uint64_t n)
 	t = cpu_ns();
 	at = 0;
 	for (uint64_t i = 0; i < n; i++)
-		if (!tlb_load64(mine, BASE + at, &at))
+		if (!vms_tlb_load64(mine, BASE + at, &at))
 			must(false, "load");
 	ours = (double)(cpu_ns() - t) / (double)n;
 	t = cpu_ns();
@@ -117,21 +117,21 @@ static void chased(struct figure *f, uint64_t n)
 
 static void refill(struct figure *f, uint64_t n)
 {
-	struct soft_cpu *mine = cpu;
+	struct vms_cpu *mine = cpu;
 	char *raw = mem;
 	uint64_t t, v, sum = 0;
 	double ours, peer;
 
 	t = cpu_ns();
 	for (uint64_t i = 0; i < n; i++) {
-		if (!tlb_load64(mine, BASE + (i & 1) * TLB_ENTRIES * PAGE, &v))
+		if (!vms_tlb_load64(mine, BASE + (i & 1) * VMS_TLB_ENTRIES * PAGE, &v))
 			must(false, "load");
 		sum += v;
 	}
 	ours = (double)(cpu_ns() - t) / (double)n;
 	t = cpu_ns();
 	for (uint64_t i = 0; i < n; i++)
-		sum += *(volatile uint64_t *)(raw + (i & 1) * TLB_ENTRIES * PAGE);
+		sum += *(volatile uint64_t *)(raw + (i & 1) * VMS_TLB_ENTRIES * PAGE);
 	peer = (double)(cpu_ns() - t) / (double)n;
 	sink = sum;
 	figure_round(f, ours, peer);
@@ -147,7 +147,7 @@ static void map_unmap(struct figure *f, uint64_t n, bool touch)
 	for (uint64_t i = 0; i < n; i++) {
 		must(!soft_map_run(soft, gva, (uint64_t)(uintptr_t)mem, 1, RW, SOFT_ERROR), "map");
 		if (touch)
-			must(tlb_load64(cpu, gva, &v), "load");
+			must(vms_tlb_load64(cpu, gva, &v), "load");
 		must(!soft_unmap(soft, gva, 1), "unmap");
 	}
 	ours = (double)(cpu_ns() - t) / (double)n;

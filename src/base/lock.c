@@ -11,6 +11,8 @@
  */
 #include "base/lock.h"
 
+#include <stdbool.h>
+
 #include "vms_config.h"
 
 #if VMS_DEBUG_LOCKS
@@ -63,9 +65,9 @@ static void grow(struct lock *l)
 static void note_take(struct lock *l)
 {
 	const struct lock *last = held.n ? list()[held.n - 1] : NULL;
+	bool several = l->rank == LOCK_OBJECT || l->rank == LOCK_MMU; /* by rising address */
 
-	if (last && (last->rank > l->rank ||
-		     (last->rank == l->rank && (l->rank != LOCK_OBJECT || last >= l))))
+	if (last && (last->rank > l->rank || (last->rank == l->rank && (!several || last >= l))))
 		breach("taking", l, last);
 	grow(l);
 	list()[held.n++] = l;

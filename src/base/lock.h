@@ -2,10 +2,10 @@
 /*
  * lock.h: mutexes with clang's thread-safety annotations and, in debug builds, ranks.
  *
- * A lock may be taken only while every lock that the thread holds has a lower rank, or is an object
- * family's at a lower address. The order is the architecture's: space, object, pager, MMU, store,
- * trace. With -Ddebug_locks=true a wrong order stops the program with both names; that is our bug,
- * never a caller's.
+ * A lock may be taken only while every lock that the thread holds has a lower rank, or is one of an
+ * object family or an MMU at a lower address, as the lock taken is. The order is the
+ * architecture's: space, object, pager, MMU, store, trace. With -Ddebug_locks=true a wrong order
+ * stops the program with both names; that is our bug, never a caller's.
  */
 #ifndef BASE_LOCK_H
 #define BASE_LOCK_H
@@ -34,7 +34,7 @@ enum lock_rank {
 	LOCK_SPACE = 1,
 	LOCK_OBJECT, /* an object family; several are taken by rising address */
 	LOCK_PAGER,
-	LOCK_MMU,
+	LOCK_MMU, /* several of one MMU, by rising address */
 	LOCK_STORE,
 	LOCK_TRACE,
 };

@@ -1,29 +1,19 @@
 // SPDX-License-Identifier: MIT
 /*
- * soft.c: the page table of the soft MMU.
+ * soft.c: changes of the soft MMU's page table. Where its nodes and locks are is in soft_tree.c,
+ * the threads that use it are in soft_tlb.c.
  *
- * A radix tree of page numbers, nine bits a level, as high as the highest page asks: four levels
- * for 48 bits of 4 KiB pages, six for the whole 64 bits. CPU threads that miss in their TLB walk it
- * with no lock; everybody else holds the lock.
- *
- *	root, height 2 --> node --> leaf: host address | SEEN | rights
- *	                     `----> leaf
+ * CPU threads that miss in their TLB walk the table with no lock; everybody else locks the stripes
+ * of the leaves that he changes, and holds them until nobody can use what he took away. So who
+ *finds nothing to take away any more knows that nobody uses it.
  *
  * A CPU thread that uses an entry sets SEEN in it first, by a compare-and-swap. So a change that
  * takes an entry away which is not SEEN has nobody to wait for. SEEN is the accessed mark as well.
  *
- * Nodes that became empty are unlinked at once and lie in limbo until every CPU thread that might
- * walk them has left (a shoot-down says so, for whatever it was); a few are kept for the next map.
- *
- * Invariants, whenever the lock is free:
- *	1 a linked node has an entry: `used` counts its slots that are not 0, and is not 0
- *	2 an entry has a right, and a host address that is not 0
- *	3 `entries` and `nodes` count what is linked
- *	4 nodes in limbo and spare hold only zeros
- *	5 what a TLB holds for a page is in the page's entry: host address, rights, and SEEN
- *	  (soft_tlb.c)
- * and always:
- *	6 an entry that loses a right, its address or SEEN is known to be SEEN or not at the moment
+ * Invariants:
+ *	1 what a TLB holds for a page is in the page's entry while its stripe is not locked: host
+ *	  address, rights, and SEEN (soft_tlb.c)
+ *	2 an entry that loses a right, its address or SEEN is known to be SEEN or not at the moment
  *	  it does: every write to a leaf's slot is a compare-and-swap, or finds the slot 0
  */
 #include "mmu/soft_int.h"
@@ -36,198 +26,18 @@
 #include "base/fail.h"
 #include "base/range.h"
 
-#define SPARE_MAX 16u
-
 /* ---- The validator ---- */
-
-static int check_node(struct node *node, unsigned level, uint64_t *entries, uint64_t *nodes)
-{
-	unsigned used = 0;
-
-	++*nodes;
-	for (unsigned i = 0; i < NODE_SLOTS; i++) {
-		uint64_t word = atomic_load_explicit(&node->slot[i], memory_order_relaxed);
-		int err;
-
-		if (!word)
-			continue;
-		used++;
-		if (level) {
-			err = check_node(as_node(word), level - 1, entries, nodes);
-			if (err)
-				return err;
-			continue;
-		}
-		++*entries;
-		if (!(word & RIGHTS) || !(word & HOST_MASK) ||
-		    (word & ~(HOST_MASK | SEEN | RIGHTS)))
-			return fail(-EINVAL, "soft: an entry is %#" PRIx64, word);
-	}
-	if (!used || used != node->used)
-		return fail(-EINVAL, "soft: a node has %u slots, counts %u", used, node->used);
-	return 0;
-}
-
-static int check_unlinked(const struct node *node, unsigned n)
-{
-	for (; node; node = node->next, n--) {
-		if (n == 0 || node->used)
-			return fail(-EINVAL, "soft: an unlinked node is not counted, or is in use");
-		for (unsigned i = 0; i < NODE_SLOTS; i++)
-			if (atomic_load_explicit(&node->slot[i], memory_order_relaxed))
-				return fail(-EINVAL, "soft: an unlinked node is not empty");
-	}
-	return n ? fail(-EINVAL, "soft: %u unlinked nodes are missing", n) : 0;
-}
 
 int soft_check(struct soft *soft)
 {
-	uint64_t root, entries = 0, nodes = 0;
-	int err = 0;
+	int err;
 
-	lock_take(&soft->lock);
-	root = atomic_load_explicit(&soft->root, memory_order_relaxed);
-	if (root)
-		err = check_node(as_node(root), (root & HEIGHT) - 1, &entries, &nodes);
-	if (!err && (entries != soft->entries || nodes != soft->nodes))
-		err = fail(-EINVAL,
-			   "soft: %" PRIu64 " entries in %" PRIu64 " nodes, counted %" PRIu64
-			   " in %" PRIu64,
-			   entries, nodes, soft->entries, soft->nodes);
+	stripes_take(soft, ALL_STRIPES);
+	err = check_tree(soft);
 	if (!err)
-		err = check_unlinked(soft->limbo, soft->n_limbo);
-	if (!err)
-		err = check_unlinked(soft->spare, soft->n_spare);
-	if (!err)
-		err = soft_check_cpus_locked(soft);
-	lock_drop(&soft->lock);
+		err = check_cpus(soft);
+	stripes_drop(soft, ALL_STRIPES);
 	return err;
-}
-
-/* ---- Nodes ---- */
-
-static struct node *node_new(struct soft *soft) REQUIRES(soft->lock)
-{
-	struct node *node = soft->spare;
-
-	if (node) {
-		soft->spare = node->next;
-		soft->n_spare--;
-	} else {
-		node = soft->world->alloc(soft->world, sizeof(*node));
-		if (!node)
-			return NULL;
-		memset(node, 0, sizeof(*node));
-	}
-	soft->nodes++;
-	return node;
-}
-
-/* It is empty, and linked no more. */
-static void node_gone(struct soft *soft, struct node *node) REQUIRES(soft->lock)
-{
-	soft->nodes--;
-	node->next = soft->limbo;
-	soft->limbo = node;
-	soft->n_limbo++;
-}
-
-void soft_drain_locked(struct soft *soft)
-{
-	struct node *node;
-
-	while ((node = soft->limbo)) {
-		soft->limbo = node->next;
-		soft->n_limbo--;
-		if (soft->n_spare == SPARE_MAX) {
-			soft->world->free(soft->world, node, sizeof(*node));
-			continue;
-		}
-		node->next = soft->spare;
-		soft->spare = node;
-		soft->n_spare++;
-	}
-}
-
-static void free_list(const struct world *w, struct node *node)
-{
-	struct node *next;
-
-	for (; node; node = next) {
-		next = node->next;
-		w->free(w, node, sizeof(*node));
-	}
-}
-
-static void free_tree(const struct world *w, struct node *node, unsigned level)
-{
-	for (unsigned i = 0; level && i < NODE_SLOTS; i++) {
-		uint64_t word = atomic_load_explicit(&node->slot[i], memory_order_relaxed);
-
-		if (word)
-			free_tree(w, as_node(word), level - 1);
-	}
-	w->free(w, node, sizeof(*node));
-}
-
-/* The tree reaches this page number. False: no memory; what was added is a chain of full worth. */
-static bool grow(struct soft *soft, uint64_t number) REQUIRES(soft->lock)
-{
-	uint64_t root = atomic_load_explicit(&soft->root, memory_order_relaxed);
-	unsigned height = root & HEIGHT;
-
-	if (!root) {
-		struct node *node = node_new(soft);
-
-		if (!node)
-			return false;
-		for (height = 1; number >> NODE_BITS * height;)
-			height++;
-		atomic_store(&soft->root, (uintptr_t)node | height);
-		return true;
-	}
-	for (; number >> NODE_BITS * height; height++) {
-		struct node *node = node_new(soft);
-
-		if (!node)
-			return false;
-		/* The old root stands for the lowest numbers. */
-		atomic_store_explicit(&node->slot[0], root & ~HEIGHT, memory_order_relaxed);
-		node->used = 1;
-		root = (uintptr_t)node | (height + 1);
-		atomic_store(&soft->root, root);
-	}
-	return true;
-}
-
-/* The leaf that holds this page number, made if need be. NULL: no memory; empty nodes may stand. */
-static struct node *leaf_make(struct soft *soft, uint64_t number) REQUIRES(soft->lock)
-{
-	struct node *node;
-	unsigned level;
-	uint64_t word;
-
-	if (!grow(soft, number))
-		return NULL;
-	word = atomic_load_explicit(&soft->root, memory_order_relaxed);
-	node = as_node(word);
-	for (level = (word & HEIGHT) - 1; level; level--) {
-		_Atomic(uint64_t) *slot =
-			&node->slot[number >> NODE_BITS * level & (NODE_SLOTS - 1)];
-
-		word = atomic_load_explicit(slot, memory_order_relaxed);
-		if (!word) {
-			struct node *child = node_new(soft);
-
-			if (!child)
-				return NULL;
-			node->used++;
-			word = (uintptr_t)child;
-			atomic_store(slot, word);
-		}
-		node = as_node(word);
-	}
-	return node;
 }
 
 /* ---- Changing what is there ---- */
@@ -254,7 +64,7 @@ static void lost(struct shot *shot, uint64_t page)
 	shot->hi = max_u64(shot->hi, page);
 }
 
-/* inv. 6. True: the entry is gone. */
+/* inv. 2. True: the entry is gone. */
 static bool change_entry(_Atomic(uint64_t) *slot, uint64_t number, struct change *c)
 {
 	uint64_t old = atomic_load_explicit(slot, memory_order_relaxed), new;
@@ -279,52 +89,61 @@ static bool change_entry(_Atomic(uint64_t) *slot, uint64_t number, struct change
 	return !new;
 }
 
+static void change_leaf(struct soft *soft, struct node *leaf, uint64_t lo, uint64_t hi,
+			struct change *c)
+{
+	unsigned gone = 0;
+
+	for (uint64_t number = lo;; number++) {
+		gone += change_entry(&leaf->slot[number & (NODE_SLOTS - 1)], number, c);
+		if (number == hi)
+			break;
+	}
+	leaf_lost(soft, leaf, lo, gone);
+}
+
 /* Page numbers lo .. hi, which overlap those of the node, which begin at `first`. */
 static void change_node(struct soft *soft, struct node *node, unsigned level, uint64_t first,
-			uint64_t lo, uint64_t hi, struct change *c) REQUIRES(soft->lock)
+			uint64_t lo, uint64_t hi, struct change *c)
 {
-	unsigned shift = NODE_BITS * level;
+	unsigned shift = NODE_BITS * level, from, to;
 	uint64_t last = first + ((uint64_t)NODE_SLOTS << shift) - 1;
-	unsigned from = (unsigned)((max_u64(lo, first) - first) >> shift);
-	unsigned to = (unsigned)((min_u64(hi, last) - first) >> shift);
 
+	lo = max_u64(lo, first);
+	hi = min_u64(hi, last);
+	if (!level) {
+		change_leaf(soft, node, lo, hi, c);
+		return;
+	}
+	from = (unsigned)((lo - first) >> shift);
+	to = (unsigned)((hi - first) >> shift);
 	for (unsigned i = from; i <= to; i++) {
-		uint64_t number = first + ((uint64_t)i << shift);
-		uint64_t word = atomic_load_explicit(&node->slot[i], memory_order_relaxed);
+		uint64_t word = atomic_load(&node->slot[i]);
 
-		if (!word)
-			continue;
-		if (!level) {
-			if (change_entry(&node->slot[i], number, c)) {
-				node->used--;
-				soft->entries--;
-			}
-			continue;
-		}
-		change_node(soft, as_node(word), level - 1, number, lo, hi, c);
-		if (as_node(word)->used)
-			continue;
-		atomic_store(&node->slot[i], 0);
-		node->used--;
-		node_gone(soft, as_node(word));
+		if (word)
+			change_node(soft, as_node(word), level - 1, first + ((uint64_t)i << shift),
+				    lo, hi, c);
 	}
 }
 
-/* Also takes away the empty nodes of the range. */
+/* The stripes of lo .. hi are locked. */
 static void change_locked(struct soft *soft, uint64_t lo, uint64_t hi, struct change *c)
-	REQUIRES(soft->lock)
 {
-	uint64_t root = atomic_load_explicit(&soft->root, memory_order_relaxed);
-	unsigned height = root & HEIGHT;
-
 	c->shift = soft->shift;
-	if (root && !(lo >> NODE_BITS * height))
-		change_node(soft, as_node(root), height - 1, 0, lo, hi, c);
-	if (root && !as_node(root)->used) {
-		atomic_store(&soft->root, 0);
-		node_gone(soft, as_node(root));
+	if (lo >> NODE_BITS == hi >> NODE_BITS) {
+		struct node *leaf = leaf_find(soft, lo);
+
+		if (leaf)
+			change_leaf(soft, leaf, lo, hi, c);
+	} else {
+		uint64_t root = atomic_load(&soft->root);
+		unsigned height = root & HEIGHT;
+
+		if (root && !(lo >> NODE_BITS * height))
+			change_node(soft, as_node(root), height - 1, 0, lo, hi, c);
 	}
-	soft_shoot_locked(soft, &c->shot);
+	if (c->shot.any)
+		soft_shoot(soft, &c->shot);
 }
 
 /* Page numbers of a range; false: not a range of pages. */
@@ -338,14 +157,20 @@ static bool numbers(const struct soft *soft, uint64_t gva, uint64_t n, uint64_t 
 static int change(struct soft *soft, uint64_t gva, uint64_t n, struct change *c)
 {
 	uint64_t lo, hi;
+	uint32_t stripes;
+	bool due;
 
 	if (!numbers(soft, gva, n, &lo, &hi))
 		return fail(-EINVAL, "soft: %" PRIu64 " pages at %#" PRIx64 " are no range", n,
 			    gva);
 	c->first = lo;
-	lock_take(&soft->lock);
+	stripes = stripes_of(lo, hi);
+	stripes_take(soft, stripes);
 	change_locked(soft, lo, hi, c);
-	lock_drop(&soft->lock);
+	due = prune_due(soft, stripes);
+	stripes_drop(soft, stripes);
+	if (due)
+		prune(soft);
 	return 0;
 }
 
@@ -368,14 +193,14 @@ int soft_unmap_shown(struct soft *soft, uint64_t gva, uint64_t n, uint64_t host)
 
 int soft_remove_write(struct soft *soft, uint64_t gva, uint64_t n)
 {
-	struct change c = { .keep = ~(uint64_t)(1u << TLB_WRITE) };
+	struct change c = { .keep = ~(uint64_t)(1u << VMS_TLB_WRITE) };
 
 	return change(soft, gva, n, &c);
 }
 
 int soft_protect(struct soft *soft, uint64_t gva, uint64_t n, uint32_t rights)
 {
-	struct change c = { .keep = ~RIGHTS | rights, .add = rights & ~(1u << TLB_WRITE) };
+	struct change c = { .keep = ~RIGHTS | rights, .add = rights & ~(1u << VMS_TLB_WRITE) };
 
 	if (rights & ~RIGHTS)
 		return fail(-EINVAL, "soft: rights %#x", rights);
@@ -393,9 +218,10 @@ void soft_empty(struct soft *soft)
 {
 	struct change c = change_remove;
 
-	lock_take(&soft->lock);
+	stripes_take(soft, ALL_STRIPES);
 	change_locked(soft, 0, UINT64_MAX >> soft->shift, &c);
-	lock_drop(&soft->lock);
+	stripes_drop(soft, ALL_STRIPES);
+	prune(soft);
 }
 
 /* ---- Mapping ---- */
@@ -433,86 +259,108 @@ static bool shown_ok(const struct soft *soft, const struct pages_shown *p, uint6
 	return true;
 }
 
-static bool any_entry(struct soft *soft, uint64_t lo, uint64_t hi) REQUIRES(soft->lock)
+/* One of the leaf's of lo .. hi: the last that is asked for. */
+static uint64_t last_here(uint64_t number, uint64_t hi)
+{
+	return min_u64(number | (NODE_SLOTS - 1), hi);
+}
+
+static bool any_entry(struct soft *soft, uint64_t lo, uint64_t hi)
 {
 	for (uint64_t number = lo;; number++) {
-		_Atomic(uint64_t) *slot = soft_slot(soft, number);
+		uint64_t last = last_here(number, hi);
+		struct node *leaf = leaf_find(soft, number);
 
-		if (slot && atomic_load_explicit(slot, memory_order_relaxed))
-			return true;
-		if (!slot)
-			number |= NODE_SLOTS - 1; /* no leaf */
-		if (number >= hi)
+		for (; leaf && leaf->used && number <= last; number++)
+			if (atomic_load_explicit(&leaf->slot[number & (NODE_SLOTS - 1)],
+						 memory_order_relaxed))
+				return true;
+		number = last;
+		if (number == hi)
 			return false;
 	}
 }
 
-static void map_entry(struct soft *soft, struct node *leaf, uint64_t number, uint64_t entry,
-		      enum soft_existing existing, struct shot *shot) REQUIRES(soft->lock)
+/* True: there was none. */
+static bool map_entry(_Atomic(uint64_t) *slot, uint64_t page, uint64_t entry,
+		      enum soft_existing existing, struct shot *shot)
 {
-	_Atomic(uint64_t) *slot = &leaf->slot[number & (NODE_SLOTS - 1)];
 	uint64_t old = atomic_load_explicit(slot, memory_order_relaxed), new;
 
 	if (!old) {
-		atomic_store(slot, entry);
-		leaf->used++;
-		soft->entries++;
-		return;
+		/* Nothing is taken from anybody: the bytes come first, and that is all. */
+		atomic_store_explicit(slot, entry, memory_order_release);
+		return true;
 	}
 	if (existing == SOFT_SKIP)
-		return;
+		return false;
 	do
 		new = ((old ^ entry) & HOST_MASK) ? entry : old | entry;
 	while (!atomic_compare_exchange_weak(slot, &old, new));
 	if ((old & SEEN) && (old & ~new))
-		lost(shot, number << soft->shift);
+		lost(shot, page);
+	return false;
 }
 
+/* Pages lo .. hi of one leaf. */
+static void map_leaf(struct soft *soft, struct node *leaf, uint64_t base, uint64_t lo, uint64_t hi,
+		     const struct pages_shown *p, struct shot *shot)
+{
+	unsigned fresh = 0;
+
+	for (uint64_t number = lo;; number++) {
+		fresh += map_entry(&leaf->slot[number & (NODE_SLOTS - 1)], number << soft->shift,
+				   shown_entry(soft, p, number - base), p->existing, shot);
+		if (number == hi)
+			break;
+	}
+	leaf_gained(soft, leaf, lo, fresh);
+}
+
+/* The stripes of lo .. hi are locked. */
 static int map_locked(struct soft *soft, uint64_t lo, uint64_t hi, const struct pages_shown *p)
-	REQUIRES(soft->lock)
 {
 	struct shot shot = { 0 };
-	struct node *leaf = NULL;
 
 	if (p->existing == SOFT_ERROR && any_entry(soft, lo, hi))
 		return -EEXIST;
 	/* Prepare. */
 	for (uint64_t number = lo;; number++) {
-		if (!leaf_make(soft, number)) {
-			struct change none = { .keep = UINT64_MAX };
-
-			change_locked(soft, lo, hi, &none);
+		if (!leaf_make(soft, number))
 			return -ENOMEM;
-		}
-		number |= NODE_SLOTS - 1;
-		if (number >= hi)
+		number = last_here(number, hi);
+		if (number == hi)
 			break;
 	}
 	/* Commit. */
 	for (uint64_t number = lo;; number++) {
-		if (!leaf || !(number & (NODE_SLOTS - 1)))
-			leaf = leaf_make(soft, number);
-		map_entry(soft, leaf, number, shown_entry(soft, p, number - lo), p->existing,
-			  &shot);
+		uint64_t last = last_here(number, hi);
+
+		map_leaf(soft, leaf_find(soft, number), lo, number, last, p, &shot);
+		number = last;
 		if (number == hi)
 			break;
 	}
 	if (shot.any)
-		soft_shoot_locked(soft, &shot);
+		soft_shoot(soft, &shot);
 	return 0;
 }
 
 static int map(struct soft *soft, uint64_t gva, uint64_t n, const struct pages_shown *p)
 {
 	uint64_t lo, hi;
+	uint32_t stripes;
 	int err;
 
 	if (!numbers(soft, gva, n, &lo, &hi) || !shown_ok(soft, p, n))
 		return fail(-EINVAL, "soft: map: %" PRIu64 " pages at %#" PRIx64 ", rights %#x", n,
 			    gva, p->rights);
-	lock_take(&soft->lock);
+	stripes = stripes_of(lo, hi);
+	stripes_take(soft, stripes);
 	err = map_locked(soft, lo, hi, p);
-	lock_drop(&soft->lock);
+	stripes_drop(soft, stripes);
+	if (err == -ENOMEM)
+		prune(soft);
 	return err;
 }
 
@@ -536,16 +384,18 @@ int soft_map_run(struct soft *soft, uint64_t gva, uint64_t host, uint64_t n, uin
 
 int soft_query(struct soft *soft, uint64_t gva, uint64_t *host, uint32_t *rights)
 {
-	_Atomic(uint64_t) *slot;
-	uint64_t entry = 0;
+	uint64_t number = gva >> soft->shift, entry = 0;
+	uint32_t stripes = stripes_of(number, number);
+	struct node *leaf;
 
 	if (!is_aligned(gva, UINT64_C(1) << soft->shift))
 		return -EINVAL;
-	lock_take(&soft->lock);
-	slot = soft_slot(soft, gva >> soft->shift);
-	if (slot)
-		entry = atomic_load_explicit(slot, memory_order_relaxed);
-	lock_drop(&soft->lock);
+	stripes_take(soft, stripes);
+	leaf = leaf_find(soft, number);
+	if (leaf)
+		entry = atomic_load_explicit(&leaf->slot[number & (NODE_SLOTS - 1)],
+					     memory_order_relaxed);
+	stripes_drop(soft, stripes);
 	if (!entry)
 		return -ENOENT;
 	*host = entry & HOST_MASK;
@@ -560,34 +410,55 @@ uint64_t soft_max_run(const struct soft *soft, uint64_t gva)
 
 void soft_stats(struct soft *soft, struct soft_stats *out)
 {
-	lock_take(&soft->lock);
-	*out = (struct soft_stats){ soft->entries, soft->nodes, soft->shot, soft->barriers,
-				    soft->caches };
-	lock_drop(&soft->lock);
+	*out = (struct soft_stats){ .nodes = atomic_load(&soft->nodes),
+				    .shot = atomic_load(&soft->shot),
+				    .barriers = atomic_load(&soft->barriers),
+				    .caches = soft->caches };
+	for (unsigned i = 0; i < STRIPES; i++) {
+		stripes_take(soft, UINT32_C(1) << i);
+		out->entries += soft->stripe[i].entries;
+		stripes_drop(soft, UINT32_C(1) << i);
+	}
 }
 
 /* ---- Life ---- */
 
 int soft_create(const struct world *w, uint64_t page_size, struct soft **out)
 {
+	const uintptr_t align = _Alignof(struct soft);
 	struct soft *soft;
+	void *block;
 
 	if (!is_pow2(page_size) || page_size < SOFT_PAGE_MIN || page_size > SOFT_PAGE_MAX)
 		return fail(-EINVAL, "soft: a page of %" PRIu64 " bytes", page_size);
-	soft = w->alloc(w, sizeof(*soft));
-	if (!soft)
+	block = w->alloc(w, sizeof(*soft) + align);
+	if (!block)
 		return fail(-ENOMEM, "soft: no memory");
+	soft = (void *)(((uintptr_t)block + align - 1) & ~(align - 1));
 	memset(soft, 0, sizeof(*soft));
 	soft->world = w;
+	soft->block = block;
 	soft->pid = getpid();
 	soft->shift = (unsigned)__builtin_ctzll(page_size);
 	soft->caches = soft_barrier_ready(w);
-	lock_init(&soft->lock, LOCK_MMU, "soft MMU");
+	for (unsigned i = 0; i < STRIPES; i++)
+		lock_init(&soft->stripe[i].lock, LOCK_MMU, "soft MMU");
 	*out = soft;
 	return 0;
 }
 
-int soft_destroy(struct soft *soft) UNCHECKED_LOCKS
+static void free_tree(const struct world *w, struct node *node, unsigned level)
+{
+	for (unsigned i = 0; level && i < NODE_SLOTS; i++) {
+		uint64_t word = atomic_load_explicit(&node->slot[i], memory_order_relaxed);
+
+		if (word)
+			free_tree(w, as_node(word), level - 1);
+	}
+	w->free(w, node, sizeof(*node));
+}
+
+int soft_destroy(struct soft *soft)
 {
 	const struct world *w;
 	uint64_t root;
@@ -600,9 +471,8 @@ int soft_destroy(struct soft *soft) UNCHECKED_LOCKS
 	root = atomic_load_explicit(&soft->root, memory_order_relaxed);
 	if (root)
 		free_tree(w, as_node(root), (root & HEIGHT) - 1);
-	free_list(w, soft->limbo);
-	free_list(w, soft->spare);
-	lock_fini(&soft->lock);
-	w->free(w, soft, sizeof(*soft));
+	for (unsigned i = 0; i < STRIPES; i++)
+		lock_fini(&soft->stripe[i].lock);
+	w->free(w, soft->block, sizeof(*soft) + _Alignof(struct soft));
 	return 0;
 }

@@ -12,15 +12,16 @@
  * where a guest page's bytes are in this process: a multiple of 1024, and of the caller's choice.
  *
  * Threads: every function may be called by any thread, also by one with a registered cpu, but not
- * between tlb_begin and tlb_end. They take the lock of the soft MMU and no other, and call nobody.
- * In a forked child only soft_destroy may be called, which then takes no notice of cpus.
+ * between vms_tlb_begin and vms_tlb_end. They take locks of the soft MMU and no others, and call
+ * nobody. Two wait for each other where they are about the same 512 pages, or by chance. In a
+ * forked child only soft_destroy may be called, which then takes no notice of cpus.
  */
 #ifndef MMU_SOFT_H
 #define MMU_SOFT_H
 
 #include <stdint.h>
 
-#include "mmu/tlb.h"
+#include "vmspace/tlb.h"
 
 struct soft;
 struct world;
@@ -71,8 +72,8 @@ int soft_harvest(struct soft *soft, uint64_t gva, uint64_t n, uint64_t *bits);
  * Registers the calling thread, whose accesses then go through *cpu until soft_cpu_fini, which the
  * same thread calls, or another one after its end. Neither fails.
  */
-void soft_cpu_init(struct soft *soft, struct soft_cpu *cpu);
-void soft_cpu_fini(struct soft_cpu *cpu);
+void soft_cpu_init(struct soft *soft, struct vms_cpu *cpu);
+void soft_cpu_fini(struct vms_cpu *cpu);
 
 struct soft_stats {
 	uint64_t entries, nodes;

@@ -182,3 +182,18 @@ int vms_mmu_soft(const struct vms_mmu_soft_params *params, struct vms_mmu **mmu)
 	*mmu = &m->mmu;
 	return 0;
 }
+
+int vms_cpu_init(struct vms_mmu *mmu, struct vms_cpu *cpu)
+{
+	if (mmu->entries != &soft_entries)
+		return fail(-ENOTSUP, "vms_cpu_init: not a soft backend");
+	soft_cpu_init(soft_of(mmu), cpu);
+	cpu->mmu = vms_mmu_ref(mmu);
+	return 0;
+}
+
+void vms_cpu_fini(struct vms_cpu *cpu)
+{
+	soft_cpu_fini(cpu);
+	vms_mmu_unref(cpu->mmu);
+}

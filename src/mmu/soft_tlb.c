@@ -2,7 +2,7 @@
 /*
  * soft_tlb.c: threads that use the soft MMU, and how an entry is taken from them.
  *
- * The taker holds the lock and has changed the page table. It then
+ * The taker holds the locks of the stripes of the pages and has changed the page table. It then
  *
  *	1 empties the tags of the pages in every TLB (only tags that hold one of the pages)
  *	2 has every running thread of the process execute a full barrier (membarrier)
@@ -21,16 +21,18 @@
  * write to the table and look at the mark: again one of them sees the other.
  *
  * Nothing between mark and unmark waits or takes a lock, so the taker may hold any lock. It does
- * not wait for itself, nor have anybody take part if only its own thread is registered.
+ * not wait for itself, nor have anybody take part if only its own thread is registered. Several
+ * takers at a time, of different stripes, do not disturb each other: tags are only emptied.
  *
  * Invariants:
- *	1 a tag is TLB_EMPTY, or the address of a page that belongs at this index
- *	2 while the lock is free and its thread is not inside, a TLB holds nothing that the page
- *	  table does not hold: a tag's page has an entry with that right, with SEEN, and with the
- *	  host address page + addend
+ *	1 a tag is VMS_TLB_EMPTY, or VMS_TLB_IN with the address of a page that belongs at this
+ *index 2 while a page's stripe is not locked and its thread is not inside, a TLB holds nothing that
+ *	  the page table does not hold: a tag's page has an entry with that right, with SEEN, and
+ *	  with the host address page + addend
  *	3 a thread inside that is out of line may be anywhere in the tree: nodes that were unlinked
  *	  before are kept until it has left
  *	4 `inside` has a new value at every access out of line, so that waiting for it ends
+ *	5 the list of cpus changes only with all stripes locked: who has one of them may walk it
  */
 #include "mmu/soft_int.h"
 
@@ -45,25 +47,37 @@
 #define BARRIER_EXPEDITED (1 << 3)
 #define BARRIER_REGISTER  (1 << 4)
 
-#define LIMBO_MAX  32u	/* nodes that wait for some shoot-down, before one is made for them */
 #define SPINS	   200u /* before a waiter gives its processor away */
-#define TURN_SHIFT 10u	/* `inside` out of line: turns << TURN_SHIFT | TLB_SLOW */
+#define TURN_SHIFT 10u	/* `inside` out of line: turns << TURN_SHIFT | VMS_TLB_SLOW */
 
-_Static_assert(sizeof(struct tlb_entry) == 1u << TLB_ENTRY_SHIFT, "tlb_try counts in them");
+_Static_assert(sizeof(struct vms_tlb_entry) == 1u << VMS_TLB_ENTRY_SHIFT, "tlb_try counts in them");
+_Static_assert(offsetof(struct vms_cpu, entry) == 128 && sizeof(struct vms_cpu) % 64 == 0,
+	       "what other threads write is in lines of its own");
+
+static uint64_t tag_of(const struct vms_tlb_entry *e, unsigned k)
+{
+	return __atomic_load_n(&e->tag[k], __ATOMIC_SEQ_CST);
+}
+
+static void empty_tag(struct vms_tlb_entry *e, unsigned k)
+{
+	__atomic_store_n(&e->tag[k], VMS_TLB_EMPTY, __ATOMIC_RELAXED);
+}
 
 /* ---- The validator ---- */
 
-static int check_entry(struct soft *soft, const struct tlb_entry *e, unsigned i)
+static int check_entry(struct soft *soft, const struct vms_tlb_entry *e, unsigned i)
 {
 	for (unsigned k = 0; k < 3; k++) {
-		uint64_t page = atomic_load_explicit(&e->tag[k], memory_order_relaxed), entry;
+		uint64_t tag = tag_of(e, k), page = tag & ~VMS_TLB_IN, entry;
 		_Atomic(uint64_t) *slot;
 
-		if (page == TLB_EMPTY)
+		if (tag == VMS_TLB_EMPTY)
 			continue;
-		if (!soft->caches || page & ((UINT64_C(1) << soft->shift) - 1) ||
-		    (page >> soft->shift & (TLB_ENTRIES - 1)) != i)
-			return fail(-EINVAL, "soft: tag %#" PRIx64 " in TLB entry %u", page, i);
+		if (!soft->caches || !(tag & VMS_TLB_IN) ||
+		    page & ((UINT64_C(1) << soft->shift) - 1) ||
+		    (page >> soft->shift & (VMS_TLB_ENTRIES - 1)) != i)
+			return fail(-EINVAL, "soft: tag %#" PRIx64 " in TLB entry %u", tag, i);
 		slot = soft_slot(soft, page >> soft->shift);
 		entry = slot ? atomic_load_explicit(slot, memory_order_relaxed) : 0;
 		if (!(entry & UINT64_C(1) << k) || !(entry & SEEN) ||
@@ -76,12 +90,13 @@ static int check_entry(struct soft *soft, const struct tlb_entry *e, unsigned i)
 	return 0;
 }
 
-int soft_check_cpus_locked(struct soft *soft)
+int check_cpus(struct soft *soft)
 {
-	for (const struct soft_cpu *cpu = soft->cpus; cpu; cpu = cpu->next) {
-		if (atomic_load(&cpu->inside) || cpu->soft != soft || *cpu->link != cpu)
+	for (const struct vms_cpu *cpu = soft->cpus; cpu; cpu = cpu->next) {
+		if (__atomic_load_n(&cpu->inside, __ATOMIC_SEQ_CST) || cpu->soft != soft ||
+		    *cpu->link != cpu)
 			return fail(-EINVAL, "soft: a cpu is inside, or badly linked");
-		for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+		for (unsigned i = 0; i < VMS_TLB_ENTRIES; i++) {
 			int err = check_entry(soft, &cpu->entry[i], i);
 
 			if (err)
@@ -101,36 +116,32 @@ static uintptr_t me(void)
 	return (uintptr_t)&self;
 }
 
-void soft_cpu_init(struct soft *soft, struct soft_cpu *cpu)
+void soft_cpu_init(struct soft *soft, struct vms_cpu *cpu)
 {
 	memset(cpu, 0, sizeof(*cpu));
 	cpu->shift = soft->shift;
-	cpu->index_shift = soft->shift - TLB_ENTRY_SHIFT;
+	cpu->index_shift = soft->shift - VMS_TLB_ENTRY_SHIFT;
 	cpu->page_mask = ~((UINT64_C(1) << soft->shift) - 1);
 	cpu->soft = soft;
 	cpu->owner = me();
-	for (unsigned i = 0; i < TLB_ENTRIES; i++)
-		for (unsigned k = 0; k < 3; k++)
-			atomic_store_explicit(&cpu->entry[i].tag[k], TLB_EMPTY,
-					      memory_order_relaxed);
-	lock_take(&soft->lock);
+	stripes_take(soft, ALL_STRIPES);
 	cpu->next = soft->cpus;
 	if (cpu->next)
 		cpu->next->link = &cpu->next;
 	cpu->link = &soft->cpus;
 	soft->cpus = cpu;
-	lock_drop(&soft->lock);
+	stripes_drop(soft, ALL_STRIPES);
 }
 
-void soft_cpu_fini(struct soft_cpu *cpu)
+void soft_cpu_fini(struct vms_cpu *cpu)
 {
 	struct soft *soft = cpu->soft;
 
-	lock_take(&soft->lock);
+	stripes_take(soft, ALL_STRIPES);
 	*cpu->link = cpu->next;
 	if (cpu->next)
 		cpu->next->link = cpu->link;
-	lock_drop(&soft->lock);
+	stripes_drop(soft, ALL_STRIPES);
 	cpu->soft = NULL;
 }
 
@@ -148,90 +159,92 @@ static void barrier(const struct world *w)
 		sched_yield();
 }
 
-static void empty_tags(struct tlb_entry *e, const struct shot *s)
+static void empty_tags(struct vms_tlb_entry *e, const struct shot *s)
 {
 	for (unsigned k = 0; k < 3; k++) {
-		uint64_t page = atomic_load(&e->tag[k]);
+		uint64_t tag = tag_of(e, k), page = tag & ~VMS_TLB_IN;
 
-		if (page != TLB_EMPTY && page >= s->lo && page <= s->hi)
-			atomic_store_explicit(&e->tag[k], TLB_EMPTY, memory_order_relaxed);
+		if (tag != VMS_TLB_EMPTY && page >= s->lo && page <= s->hi)
+			empty_tag(e, k);
 	}
 }
 
-static void empty_tlb(struct soft_cpu *cpu, const struct shot *s)
+static void empty_tlb(struct vms_cpu *cpu, const struct shot *s)
 {
 	uint64_t first = s->lo >> cpu->shift, more = (s->hi >> cpu->shift) - first;
 
-	if (more >= TLB_ENTRIES)
-		more = TLB_ENTRIES - 1;
+	if (more >= VMS_TLB_ENTRIES)
+		more = VMS_TLB_ENTRIES - 1;
 	for (uint64_t i = 0; i <= more; i++)
-		empty_tags(&cpu->entry[(first + i) & (TLB_ENTRIES - 1)], s);
+		empty_tags(&cpu->entry[(first + i) & (VMS_TLB_ENTRIES - 1)], s);
 }
 
 /* Step 3 for one thread. */
-static void wait_outside(struct soft_cpu *cpu, const struct shot *s)
+static void wait_outside(struct vms_cpu *cpu, const struct shot *s)
 {
-	uint64_t mark = atomic_load(&cpu->inside), page = mark & cpu->page_mask;
+	uint64_t mark = __atomic_load_n(&cpu->inside, __ATOMIC_SEQ_CST);
+	uint64_t page = mark & cpu->page_mask;
 
 	if (!mark)
 		return;
-	if (!(mark & TLB_SLOW) && !(s->any && page >= s->lo && page <= s->hi))
+	if (!(mark & VMS_TLB_SLOW) && !(s->any && page >= s->lo && page <= s->hi))
 		return;
-	for (unsigned spins = 0; atomic_load_explicit(&cpu->inside, memory_order_acquire) == mark;)
+	for (unsigned spins = 0; __atomic_load_n(&cpu->inside, __ATOMIC_ACQUIRE) == mark;)
 		if (++spins > SPINS)
 			sched_yield();
 }
 
-/*
- * The table no longer has what the pages s lost, and nodes in limbo are unlinked: return when no
- * thread can use the first. The second are freed with it, or when there are enough.
- */
-void soft_shoot_locked(struct soft *soft, const struct shot *s)
+static void leave(struct soft *soft, const struct shot *s)
 {
 	bool others = false;
 
-	if (!s->any && !soft->limbo)
-		return;
-	for (struct soft_cpu *cpu = soft->cpus; cpu; cpu = cpu->next) {
+	for (struct vms_cpu *cpu = soft->cpus; cpu; cpu = cpu->next) {
 		if (s->any && soft->caches)
 			empty_tlb(cpu, s);
 		others |= cpu->owner != me();
 	}
-	soft->shot += s->any;
-	if (others) {
-		if (!s->any && soft->n_limbo < LIMBO_MAX)
-			return;
-		soft->barriers++;
-		if (soft->caches)
-			barrier(soft->world);
-		for (struct soft_cpu *cpu = soft->cpus; cpu; cpu = cpu->next)
-			if (cpu->owner != me())
-				wait_outside(cpu, s);
-	}
-	soft_drain_locked(soft);
+	if (!others)
+		return;
+	atomic_fetch_add_explicit(&soft->barriers, 1, memory_order_relaxed);
+	if (soft->caches)
+		barrier(soft->world);
+	for (struct vms_cpu *cpu = soft->cpus; cpu; cpu = cpu->next)
+		if (cpu->owner != me())
+			wait_outside(cpu, s);
+}
+
+void soft_shoot(struct soft *soft, const struct shot *s)
+{
+	atomic_fetch_add_explicit(&soft->shot, 1, memory_order_relaxed);
+	leave(soft, s);
+}
+
+void soft_leave_nodes(struct soft *soft)
+{
+	leave(soft, &(struct shot){ 0 });
 }
 
 /* ---- Accesses out of line ---- */
 
-static void fill(struct soft_cpu *cpu, uint64_t page, _Atomic(uint64_t) *slot, uint64_t entry)
+static void fill(struct vms_cpu *cpu, uint64_t page, _Atomic(uint64_t) *slot, uint64_t entry)
 {
-	struct tlb_entry *e = &cpu->entry[page >> cpu->shift & (TLB_ENTRIES - 1)];
+	struct vms_tlb_entry *e = &cpu->entry[page >> cpu->shift & (VMS_TLB_ENTRIES - 1)];
 
 	e->addend = (entry & HOST_MASK) - page;
 	for (unsigned k = 0; k < 3; k++) {
 		if (entry & UINT64_C(1) << k)
-			atomic_store(&e->tag[k], page);
+			__atomic_store_n(&e->tag[k], page | VMS_TLB_IN, __ATOMIC_SEQ_CST);
 		else
-			atomic_store_explicit(&e->tag[k], TLB_EMPTY, memory_order_relaxed);
+			empty_tag(e, k);
 	}
 	if (atomic_load(slot) == entry)
 		return;
 	for (unsigned k = 0; k < 3; k++)
-		atomic_store_explicit(&e->tag[k], TLB_EMPTY, memory_order_relaxed);
+		empty_tag(e, k);
 }
 
 /* Marked out of line: where gva is, or NULL. */
-static char *look_up(struct soft_cpu *cpu, uint64_t gva, enum tlb_access access)
+static char *look_up(struct vms_cpu *cpu, uint64_t gva, enum vms_tlb_access access)
 {
 	_Atomic(uint64_t) *slot = soft_slot(cpu->soft, gva >> cpu->shift);
 	uint64_t entry = slot ? atomic_load(slot) : 0;
@@ -251,18 +264,20 @@ static char *look_up(struct soft_cpu *cpu, uint64_t gva, enum tlb_access access)
 	return (char *)(uintptr_t)(entry & HOST_MASK) + (gva & ~cpu->page_mask);
 }
 
-static void mark_slow(struct soft_cpu *cpu)
+static void mark_slow(struct vms_cpu *cpu)
 {
 	/* Before the looks at the table: where there is no membarrier, this is all there is. */
-	atomic_exchange(&cpu->inside, ++cpu->turns << TURN_SHIFT | TLB_SLOW);
+	__atomic_exchange_n(&cpu->inside, ++cpu->turns << TURN_SHIFT | VMS_TLB_SLOW,
+			    __ATOMIC_SEQ_CST);
 }
 
-void *tlb_begin_slow(struct soft_cpu *cpu, uint64_t gva, unsigned size, enum tlb_access access)
+void *vms_tlb_begin_slow(struct vms_cpu *cpu, uint64_t gva, unsigned size,
+			 enum vms_tlb_access access)
 {
 	char *host;
 
 	if (gva & (size - 1)) {
-		tlb_end(cpu);
+		vms_tlb_end(cpu);
 		cpu->miss = gva;
 		cpu->unaligned = true;
 		return NULL;
@@ -270,23 +285,23 @@ void *tlb_begin_slow(struct soft_cpu *cpu, uint64_t gva, unsigned size, enum tlb
 	mark_slow(cpu);
 	host = look_up(cpu, gva, access);
 	if (!host)
-		tlb_end(cpu);
+		vms_tlb_end(cpu);
 	return host;
 }
 
-static void copy_bytes(char *host, char *value, uint64_t n, enum tlb_access access)
+static void copy_bytes(char *host, char *value, uint64_t n, enum vms_tlb_access access)
 {
 	for (uint64_t i = 0; i < n; i++) {
-		if (access == TLB_WRITE)
+		if (access == VMS_TLB_WRITE)
 			__atomic_store_n(host + i, value[i], __ATOMIC_RELAXED);
 		else
 			value[i] = __atomic_load_n(host + i, __ATOMIC_RELAXED);
 	}
 }
 
-static void copy_aligned(void *host, void *value, unsigned size, enum tlb_access access)
+static void copy_aligned(void *host, void *value, unsigned size, enum vms_tlb_access access)
 {
-	bool store = access == TLB_WRITE;
+	bool store = access == VMS_TLB_WRITE;
 
 	switch (size) {
 	case 1:
@@ -313,8 +328,8 @@ static void copy_aligned(void *host, void *value, unsigned size, enum tlb_access
 }
 
 /* Load or store `size` bytes (1, 2, 4 or 8): all of them or, where a page is missing, none. */
-bool tlb_copy_slow(struct soft_cpu *cpu, uint64_t gva, void *value, unsigned size,
-		   enum tlb_access access)
+static bool copy_slow(struct vms_cpu *cpu, uint64_t gva, void *value, unsigned size,
+		      enum vms_tlb_access access)
 {
 	uint64_t here = ~cpu->page_mask + 1 - (gva & ~cpu->page_mask); /* bytes on gva's page */
 	char *host, *rest = NULL;
@@ -325,7 +340,7 @@ bool tlb_copy_slow(struct soft_cpu *cpu, uint64_t gva, void *value, unsigned siz
 	if (host && here < size)
 		rest = look_up(cpu, gva + here, access);
 	if (!host || (here < size && !rest)) {
-		tlb_end(cpu);
+		vms_tlb_end(cpu);
 		return false;
 	}
 	if (!(gva & (size - 1))) {
@@ -335,6 +350,36 @@ bool tlb_copy_slow(struct soft_cpu *cpu, uint64_t gva, void *value, unsigned siz
 		if (rest)
 			copy_bytes(rest, (char *)value + here, size - here, access);
 	}
-	tlb_end(cpu);
+	vms_tlb_end(cpu);
 	return true;
+}
+
+bool vms_tlb_load_slow(struct vms_cpu *cpu, uint64_t addr, unsigned size, void *value)
+{
+	return copy_slow(cpu, addr, value, size, VMS_TLB_READ);
+}
+
+bool vms_tlb_store_slow(struct vms_cpu *cpu, uint64_t addr, unsigned size, uint64_t value)
+{
+	union {
+		uint8_t v8;
+		uint16_t v16;
+		uint32_t v32;
+		uint64_t v64;
+	} v;
+
+	switch (size) {
+	case 1:
+		v.v8 = (uint8_t)value;
+		break;
+	case 2:
+		v.v16 = (uint16_t)value;
+		break;
+	case 4:
+		v.v32 = (uint32_t)value;
+		break;
+	default:
+		v.v64 = value;
+	}
+	return copy_slow(cpu, addr, &v, size, VMS_TLB_WRITE);
 }

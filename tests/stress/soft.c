@@ -22,6 +22,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,6 @@
 #define PAGE	 1024u
 #define CANARY	 0xee
 #define RW	 (VMS_PROT_READ | VMS_PROT_WRITE)
-#define BASE	 (UINT64_C(0) - (uint64_t)CHANGERS * HALF * PAGE) /* up to the last address */
 
 static double seconds = 1;
 static struct soft *soft;
@@ -51,6 +51,12 @@ static void bad(const char *what, uint64_t at)
 	if (atomic_fetch_add(&failures, 1) < 8)
 		fprintf(stderr, "  %s: %#llx\n", what, (unsigned long long)at);
 	atomic_store(&stop, true);
+}
+
+/* A changer's pages: up to the last address, or half of them before a table node's end. */
+static uint64_t base_of(unsigned changer)
+{
+	return changer ? ((uint64_t)changer << 40) - HALF / 2 * PAGE : 0 - (uint64_t)HALF * PAGE;
 }
 
 static bool going(void)
@@ -69,7 +75,7 @@ static uint32_t next(uint32_t *seed)
 /* ---- CPUs ---- */
 
 /* All of one size; false: missing. */
-static bool load(struct soft_cpu *cpu, uint64_t gva, unsigned size, uint64_t *v)
+static bool load(struct vms_cpu *cpu, uint64_t gva, unsigned size, uint64_t *v)
 {
 	uint8_t v8 = 0;
 	uint16_t v16 = 0;
@@ -79,49 +85,49 @@ static bool load(struct soft_cpu *cpu, uint64_t gva, unsigned size, uint64_t *v)
 	*v = 0;
 	switch (size) {
 	case 1:
-		ok = tlb_load8(cpu, gva, &v8);
+		ok = vms_tlb_load8(cpu, gva, &v8);
 		*v = v8;
 		return ok;
 	case 2:
-		ok = tlb_load16(cpu, gva, &v16);
+		ok = vms_tlb_load16(cpu, gva, &v16);
 		*v = v16;
 		return ok;
 	case 4:
-		ok = tlb_load32(cpu, gva, &v32);
+		ok = vms_tlb_load32(cpu, gva, &v32);
 		*v = v32;
 		return ok;
 	}
-	return tlb_load64(cpu, gva, v);
+	return vms_tlb_load64(cpu, gva, v);
 }
 
-static bool store(struct soft_cpu *cpu, uint64_t gva, unsigned size, uint64_t v)
+static bool store(struct vms_cpu *cpu, uint64_t gva, unsigned size, uint64_t v)
 {
 	switch (size) {
 	case 1:
-		return tlb_store8(cpu, gva, (uint8_t)v);
+		return vms_tlb_store8(cpu, gva, (uint8_t)v);
 	case 2:
-		return tlb_store16(cpu, gva, (uint16_t)v);
+		return vms_tlb_store16(cpu, gva, (uint16_t)v);
 	case 4:
-		return tlb_store32(cpu, gva, (uint32_t)v);
+		return vms_tlb_store32(cpu, gva, (uint32_t)v);
 	}
-	return tlb_store64(cpu, gva, v);
+	return vms_tlb_store64(cpu, gva, v);
 }
 
 static void *cpu_main(void *arg)
 {
-	struct soft_cpu *cpu = aligned_alloc(64, sizeof(*cpu));
+	struct vms_cpu *cpu = aligned_alloc(64, sizeof(*cpu));
 	uint32_t seed = 77 + (uint32_t)(uintptr_t)arg;
 	uint64_t hit = 0, miss = 0;
 
 	soft_cpu_init(soft, cpu);
 	while (going()) {
 		/* Many on a few pages: hits; the rest anywhere. */
-		uint64_t around = next(&seed) % (CHANGERS * HALF - 2);
+		uint64_t around = base_of(next(&seed) % CHANGERS) + next(&seed) % (HALF - 2) * PAGE;
 
 		for (unsigned i = 0; i < 200; i++) {
 			uint32_t r = next(&seed);
 			unsigned size = 1u << (r & 3);
-			uint64_t gva = BASE + around * PAGE + (r >> 4) % (2 * PAGE), v;
+			uint64_t gva = around + (r >> 4) % (2 * PAGE), v;
 			bool ok;
 
 			if (r & 0x80000000)
@@ -154,7 +160,7 @@ static void *cpu_main(void *arg)
 struct changer {
 	unsigned number;
 	uint32_t seed;
-	struct soft_cpu *cpu;
+	struct vms_cpu *cpu;
 	int shown[HALF]; /* set, or -1 */
 	bool writable[HALF];
 };
@@ -166,7 +172,7 @@ static unsigned char *host(const struct changer *c, unsigned page, int set)
 
 static uint64_t gva_of(const struct changer *c, unsigned page)
 {
-	return BASE + (uint64_t)(c->number * HALF + page) * PAGE;
+	return base_of(c->number) + (uint64_t)page * PAGE;
 }
 
 static void check_canary(const struct changer *c, unsigned page, int set)
@@ -187,7 +193,7 @@ static void gone(struct changer *c, unsigned page)
 		return;
 	memset(host(c, page, c->shown[page]), CANARY, PAGE);
 	c->shown[page] = -1;
-	if (tlb_load8(c->cpu, gva_of(c, page), &v))
+	if (vms_tlb_load8(c->cpu, gva_of(c, page), &v))
 		bad("a load of its own after unmap", gva_of(c, page));
 }
 
@@ -227,7 +233,7 @@ static void still(struct changer *c, unsigned page, unsigned n)
 			sched_yield();
 		if (memcmp(copy, p, PAGE))
 			bad("a store after write was removed", gva_of(c, i));
-		if (tlb_store8(c->cpu, gva_of(c, i), 1))
+		if (vms_tlb_store8(c->cpu, gva_of(c, i), 1))
 			bad("a store of its own after write was removed", gva_of(c, i));
 		c->writable[i] = false;
 	}
