@@ -411,6 +411,14 @@ int naive_touch(struct naive_view *v, uint64_t off, uint64_t len, bool write)
 	return 0;
 }
 
+void naive_bring(struct naive_view *v, uint64_t off)
+{
+	unsigned i = (unsigned)(off / P) + v->at;
+
+	if (shows_below(v->c, i) && v->c->below->kind == VMS_OBJECT_KIND_FILE)
+		own(v->c, i);
+}
+
 bool naive_may_write_through(const struct naive_view *v, unsigned page)
 {
 	const struct naive_content *c = v->c;
@@ -432,6 +440,14 @@ void naive_poke(struct naive_view *v, uint64_t off, uint8_t value)
 		c->backing[at / P][at % P / CELL_SIZE] = value;
 	else
 		c->page[at / P].cell[at % P / CELL_SIZE] = value;
+}
+
+void naive_dirtied(struct naive_content *c, unsigned i)
+{
+	if (i >= c->npages || absent(c, i))
+		return;
+	own(c, i); /* zero pages get memory */
+	c->page[i].dirty = NAIVE_DIRTY;
 }
 
 /* Bytes [off, end) of the content read zero (F67). Everything needed is there. */
@@ -831,6 +847,47 @@ int naive_child(struct naive_view *parent, enum vms_child_kind kind, uint64_t of
 		return 0;
 	}
 	return -EINVAL;
+}
+
+int naive_may_branch(const struct naive_view *v)
+{
+	const struct naive_content *c = v->c;
+
+	if (c->kind != VMS_OBJECT_KIND_ANON ||
+	    (c->flags & (VMS_OBJECT_CONTIGUOUS | VMS_OBJECT_DISCARDABLE)))
+		return -ENOTSUP;
+	return c->pins ? -EBUSY : 0;
+}
+
+int naive_branch(struct naive_view *v, struct naive_content **copy, struct naive_view **twin)
+{
+	struct naive_content *pc = v->c, *c = *copy;
+	int err = naive_may_branch(v);
+
+	if (err)
+		return err;
+	if (!c) {
+		c = new_content(VMS_OBJECT_KIND_ANON, pc->flags, pc->npages * P);
+		c->stream = pc->stream;
+		c->copy = true;
+		memcpy(c->page, pc->page, sizeof(c->page));
+		if (pc->below && pc->below_limit) {
+			c->below = pc->below;
+			c->below_at = pc->below_at;
+			c->below_limit = pc->below_limit;
+			c->below->refs++;
+		}
+		for (unsigned i = 0; i < c->npages; i++)
+			if (!c->below && c->page[i].mark == NAIVE_ZERO)
+				c->page[i].mark = NAIVE_EMPTY;
+		*copy = c;
+	} else {
+		c->refs++;
+	}
+	*twin = new_view(c, v->kind, v->flags, v);
+	(*twin)->at = v->at;
+	(*twin)->npages = v->npages;
+	return 0;
 }
 
 /* ---- transfer (F71, F70 with KEEP) ---- */

@@ -17,11 +17,11 @@
 
 #include "vmspace/object.h"
 
-#define CELLS	  4
+#define CELLS 4
 #ifndef MAX_PAGES
 #define MAX_PAGES 10
 #endif
-#define BACKING	  MAX_PAGES
+#define BACKING MAX_PAGES
 
 enum naive_mark { NAIVE_EMPTY, NAIVE_ZERO, NAIVE_ZERO_DIRTY, NAIVE_ZERO_CLEANING };
 enum naive_dirty { NAIVE_CLEAN, NAIVE_DIRTY, NAIVE_CLEANING };
@@ -65,6 +65,7 @@ struct naive_view {
 	unsigned nchildren;
 	struct naive_view *next; /* all that live */
 	unsigned told;		 /* how often its no_children must have been called */
+	void *user;		 /* the caller's */
 };
 
 extern struct naive_content *naive_contents;
@@ -75,6 +76,10 @@ struct naive_view *naive_create(enum vms_object_kind kind, uint32_t flags, uint6
 int naive_child(struct naive_view *parent, enum vms_child_kind kind, uint64_t off, uint64_t bytes,
 		uint32_t flags, struct naive_view **child);
 void naive_drop(struct naive_view *v);
+/* A branch's copy of a content, and what the branch has for a name of it; copy is NULL for the
+ * first name, and then becomes the copy. -ENOTSUP, -EBUSY. */
+int naive_branch(struct naive_view *v, struct naive_content **copy, struct naive_view **twin);
+int naive_may_branch(const struct naive_view *v);
 
 uint64_t naive_bytes(const struct naive_view *v);
 /* May the page be read without a pager's help? */
@@ -84,11 +89,15 @@ void naive_show(const struct naive_view *v, unsigned page, uint8_t cell[CELLS]);
 
 /* The pager has supplied page i of its object. */
 void naive_supplied(struct naive_content *c, unsigned i);
+/* The pager gave leave to write to it. */
+void naive_dirtied(struct naive_content *c, unsigned i);
 /*
  * What a CPU's access to [off, off + len) does before bytes are touched: pages are there, and of a
  * write, the content's own and dirty. Whatever the rights of this name of the content.
  */
 int naive_touch(struct naive_view *v, uint64_t off, uint64_t len, bool write);
+/* What a file shows at the byte off becomes a page of the overlay's own, if v is one. */
+void naive_bring(struct naive_view *v, uint64_t off);
 /* May an MMU entry that shows the page grant writing? */
 bool naive_may_write_through(const struct naive_view *v, unsigned page);
 /* A byte of the cell at off, at once, as naive_may_write_through() allows. */

@@ -38,6 +38,8 @@ unsigned twin_index(const struct twin *p)
 
 static uint8_t filled[MAX_PAGES * 65536];
 
+static bool ahead; /* the naive objects have done already what is done now */
+
 /* What it was asked and has not answered. */
 static struct asked {
 	struct vms_object *obj;
@@ -64,6 +66,8 @@ static void answer(const struct asked *a)
 		err = vms_pager_dirtied(twins_pager, a->obj, a->off, a->len);
 		if (err)
 			die("dirtied(%#" PRIx64 ", %#" PRIx64 ") = %d", a->off, a->len, err);
+		for (uint64_t at = a->off; !ahead && at < a->off + a->len; at += page)
+			naive_dirtied(c, (unsigned)(at / page));
 		return;
 	}
 	if (c->refuse) {
@@ -92,6 +96,9 @@ static void request(void *arg, struct vms_object *obj, uint64_t key, enum vms_re
 		    uint64_t off, uint64_t len)
 {
 	struct asked a = { .obj = obj, .key = key, .kind = kind, .off = off, .len = len };
+
+	describe("  asked for %s of [%#" PRIx64 ", +%#" PRIx64 ")",
+		 kind == VMS_REQUEST_READ ? "pages" : "leave", off, len);
 
 	if (twins_answers == TWINS_AT_ONCE || (twins_answers == TWINS_EITHER && rnd(2))) {
 		answer(&a);
@@ -223,10 +230,7 @@ static void check_share(struct twin *p)
 
 static uint64_t id_of(const struct naive_view *v)
 {
-	for (unsigned i = 0; i < TWINS_MAX; i++)
-		if (twins[i].obj && twins[i].naive == v)
-			return twins[i].id;
-	return 0;
+	return v ? ((struct twin *)v->user)->id : 0;
 }
 
 static void check_info(struct twin *p)
@@ -425,6 +429,7 @@ static void add(struct twin *p, struct vms_object *obj, struct naive_view *naive
 
 	p->obj = obj;
 	p->naive = naive;
+	naive->user = p;
 	vms_object_info(obj, &info);
 	p->id = info.id;
 	twins_live++;
@@ -552,20 +557,18 @@ void twin_gone(struct twin *p)
 	p->naive = NULL;
 }
 
-/* A snapshot that the library made of what p shows, and that nobody has a handle of. */
-struct twin *twin_hidden(struct twin *p)
+struct twin *twin_branch(struct twin *p, struct naive_content **copy)
 {
 	struct twin *h = twin_room();
-	uint64_t stream = p->naive->c->stream;
 	int err;
 
 	if (!h)
 		die("too many objects for the model");
 	*h = (struct twin){ 0 };
-	err = naive_child(p->naive, VMS_CHILD_SNAPSHOT, 0, naive_bytes(p->naive), 0, &h->naive);
+	err = naive_branch(p->naive, copy, &h->naive);
 	if (err)
-		die("a snapshot of object %u: %d", twin_index(p), err);
-	h->naive->c->stream = stream;
+		die("object %u cannot be branched: %d", twin_index(p), err);
+	h->naive->user = h;
 	return h;
 }
 
@@ -741,7 +744,9 @@ static void do_pager(void)
 void twin_change(void)
 {
 	unsigned dice = (unsigned)rnd(83);
+	bool before = ahead;
 
+	ahead = true;
 	if (dice < 28)
 		do_write();
 	else if (dice < 34)
@@ -762,6 +767,7 @@ void twin_change(void)
 		do_lock();
 	else
 		do_pager();
+	ahead = before;
 	if (twins_refuse)
 		adopt_dirty();
 }

@@ -52,7 +52,8 @@ void twin_drop(struct twin *p); /* the handle */
 void twin_gone(struct twin *p); /* nobody holds it any more */
 void twin_change(void);		/* any operation on the contents */
 void twin_reclaim(void);
-struct twin *twin_hidden(struct twin *p);
+/* What a branch has for p, as naive_branch(). Nobody has a handle of it. */
+struct twin *twin_branch(struct twin *p, struct naive_content **copy);
 
 /* The pager answers all that it was asked. */
 void twins_answer(void);
