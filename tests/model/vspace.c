@@ -3,11 +3,14 @@
  * vspace.c: random edits, faults, accesses and branches of a few small spaces, and changes of the
  * objects they show, against naive ones (vspace_naive.h, twins.h).
  *
- * After every step	each answer is the naive one, and so are the mappings by vms_next, the
- *regions and mappings by vms_walk, and what the space says of itself some bytes, read as a program
- *would, and through the backend's entries an entry never shows other bytes than the object has, nor
- *grants more than the mapping does, nor writing to what others see or to a page that is not dirty
- *			the validators agree
+ * After every step:
+ *
+ *	- each answer is the naive one, and so are the mappings by vms_next, the regions and
+ *mappings by vms_walk, and what the space says of itself
+ *	- an entry of the backend never shows other bytes than the object has, nor grants more than
+ *	  the mapping does, nor writing to what others see or to a page that is not dirty
+ *	- the pages that the arena has granted are those that the naive objects have
+ *	- the validators agree
  *
  * A lazy backend is emptied at any moment; the recording one loses more than it was asked to, and
  * fails maps. Pagers answer at once, later (with other steps in between), or fail.
