@@ -5,8 +5,8 @@
  *
  * After every step:
  *
- *	- each answer is the naive one, and so are the mappings by vms_next, the regions and
- *mappings by vms_walk, and what the space says of itself
+ *	- each answer is the naive one; so are the mappings by vms_next, regions and mappings by
+ *	  vms_walk, and what the space says of itself
  *	- an entry of the backend never shows other bytes than the object has, nor grants more than
  *	  the mapping does, nor writing to what others see or to a page that is not dirty
  *	- the pages that the arena has granted are those that the naive objects have
@@ -28,6 +28,7 @@
 #include "mmu/backend.h"
 #include "model.h"
 #include "twins.h"
+#include "vmspace/tlb.h"
 #include "vspace_naive.h"
 
 #define SIDES	 3
@@ -42,7 +43,8 @@ struct side {
 	struct vms_mmu *mmu;
 	struct vms_region *handle[NSPACE_REGIONS]; /* by naive region; NULL: none */
 	struct nspace n;
-	bool fails; /* a map of the backend is about to fail */
+	struct vms_cpu *cpu; /* of the soft backend */
+	bool fails;	     /* a map of the backend is about to fail */
 };
 
 static struct side sides[SIDES];
@@ -385,9 +387,12 @@ static void check_everything(void)
 /* 0: call again; 1: given up; else what the pager failed with. */
 static int between(struct vms_wait *wait, bool may_give_up)
 {
-	if (may_give_up && !nested) {
+	uint64_t steps = may_give_up && !nested ? rnd(3) : 0;
+	int err;
+
+	if (steps) {
 		nested++;
-		for (uint64_t n = rnd(3); n; n--)
+		for (uint64_t n = steps; n; n--)
 			do_step();
 		nested--;
 		if (rnd(6) == 0) {
@@ -395,7 +400,9 @@ static int between(struct vms_wait *wait, bool may_give_up)
 			return 1;
 		}
 	}
-	return twins_wait(wait);
+	err = twins_wait(wait);
+	/* Who knows what stands there now. */
+	return err && steps ? 1 : err;
 }
 
 /* The page of a map that the backend refuses is there all the same. */
@@ -549,6 +556,15 @@ static struct vms_mmu *new_mmu(uint64_t page, uint64_t lo, uint64_t hi)
 	return mmu;
 }
 
+static void register_cpu(struct side *s)
+{
+	if (backend != SOFT)
+		return;
+	s->cpu = aligned_alloc(64, (sizeof(*s->cpu) + 63) & ~(size_t)63);
+	if (vms_cpu_init(s->mmu, s->cpu))
+		die("no cpu");
+}
+
 static void do_space_create(void)
 {
 	static const uint64_t pages[] = { 4096, 4096, 4096, 1024, 1024, 16384, 65536 };
@@ -585,6 +601,7 @@ static void do_space_create(void)
 	nspace_init(&s->n, p.page_size, p.lo, npages);
 	s->n.random = p.flags & VMS_SPACE_RANDOM;
 	s->n.files = backend == HOST;
+	register_cpu(s);
 	s->handle[0] = vms_space_root(s->space);
 }
 
@@ -593,6 +610,9 @@ static void do_space_end(struct side *s)
 	bool space_first = rnd(2);
 
 	describe("space %u ends", side_index(s));
+	if (s->cpu)
+		vms_cpu_fini(s->cpu);
+	free(s->cpu);
 	if (space_first)
 		vms_space_unref(s->space);
 	for (unsigned i = 1; i < NSPACE_REGIONS; i++)
@@ -659,6 +679,7 @@ static void do_branch(void)
 		return;
 	b->n = s->n;
 	b->handle[0] = vms_space_root(b->space);
+	register_cpu(b);
 	for (unsigned i = 0; i < NSPACE_REGIONS; i++) {
 		struct nregion *r = &b->n.region[i];
 
@@ -1224,6 +1245,61 @@ static void do_cpu(void)
 	poke(s, addr, value);
 }
 
+/* A TLB grants no more than the truth. */
+static void check_granted(struct side *s, uint64_t addr, bool write)
+{
+	uint64_t off = 0;
+	struct naive_view *v = nspace_at(&s->n, addr, &off);
+	unsigned page = (unsigned)(off / naive_page_size);
+
+	if (nspace_rights(&s->n, addr, write ? VMS_PROT_WRITE : VMS_PROT_READ) != VMS_FAULT_OK ||
+	    off >= naive_bytes(v) || v->c->discarded || !naive_present(v, page) ||
+	    (write && !naive_may_write_through(v, page)))
+		die("the TLB grants the access: %s", show(s, addr));
+}
+
+/* A CPU with a TLB: a word is loaded, or a cell stored word by word. */
+static void do_tlb(void)
+{
+	struct side *s = any_side();
+	uint64_t addr = any_cell(s), word = 0, same = 0, at = addr + rnd(cell / 8) * 8;
+	bool write = rnd(2);
+	uint32_t access = write ? VMS_PROT_WRITE : VMS_PROT_READ;
+	enum vms_fault_result got, want;
+
+	if (!s->cpu)
+		return;
+	memset(&word, (int)rnd(256), 8);
+	describe("space %u: tlb %s at %#" PRIx64 " value %#x", side_index(s),
+		 write ? "stores" : "loads", at, (unsigned)(word & 255));
+	for (unsigned tries = 0;
+	     !(write ? vms_tlb_store64(s->cpu, at, word) : vms_tlb_load64(s->cpu, at, &same));
+	     tries++) {
+		if (tries > 20 || s->cpu->miss != at)
+			die("it faults for ever, now at %#" PRIx64, s->cpu->miss);
+		got = FAULTED(true, vms_fault(s->space, at, access, 0, &wait, NULL));
+		if (got == VMS_FAULT_WAIT)
+			return;
+		want = nspace_fault(&s->n, addr, cell, access);
+		if (got != want)
+			die("the fault says %s, expected %s: %s", name_of(got), name_of(want),
+			    show(s, addr));
+		if (got != VMS_FAULT_OK)
+			return;
+	}
+	check_granted(s, addr, write);
+	if (!write) {
+		memset(&word, byte_at(&s->n, addr), 8);
+		if (same != word)
+			die("the TLB shows %#" PRIx64 ", expected %#" PRIx64, same, word);
+		return;
+	}
+	for (uint64_t i = 0; i < cell; i += 8)
+		if (!vms_tlb_store64(s->cpu, addr + i, word))
+			die("the right to write has gone");
+	poke(s, addr, (uint8_t)word);
+}
+
 static void do_trouble(void)
 {
 	struct side *s = any_side();
@@ -1333,9 +1409,9 @@ static void do_step(void)
 		do_region_op, do_region_op, do_region_create, do_region_drop, do_fault,
 		do_fault,     do_fault,	    do_fault_range,   do_read,	      do_write,
 		do_write,     do_string,    do_word,	      do_word,	      do_cpu,
-		do_cpu,	      do_cpu,	    do_cpu,	      do_look,	      do_object,
-		do_object,    do_object,    do_object,	      do_object,      do_object,
-		do_object,    do_trouble,
+		do_tlb,	      do_cpu,	    do_tlb,	      do_cpu,	      do_cpu,
+		do_look,      do_object,    do_object,	      do_object,      do_object,
+		do_object,    do_object,    do_object,	      do_trouble,
 	};
 	unsigned dice = (unsigned)rnd(1000);
 
