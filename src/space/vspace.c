@@ -11,7 +11,7 @@
  *	  that may not be written has no mapping whose ceiling allows it
  *	4 the backend holds no entry where nothing is mapped, none with rights that the mapping
  *	  lacks, none past the object's end, and none that shows other bytes than the object does at
- *	  that page; WRITE only where the page is the object's own
+ *	  that page; WRITE only where the page is the object's own, and of a paged one dirty
  */
 #include "space/vspace.h"
 
@@ -330,6 +330,11 @@ static int check_entry(const struct content *c, const struct map *m, uint64_t ad
 		return fail(-EINVAL,
 			    "space 4: the entry at %#" PRIx64 " writes to a page that is "
 			    "not the object's own",
+			    addr);
+	if (rights & VMS_PROT_WRITE && c->kind == CONTENT_PAGED &&
+	    !(frame_marks(c->arena, content_own(c, byte >> c->shift)) & FRAME_DIRTY))
+		return fail(-EINVAL,
+			    "space 4: the entry at %#" PRIx64 " writes to a page that is clean",
 			    addr);
 	if (hva && p.store == PLACE_ZERO && hva != (const char *)mmu_zero_page() + in_page)
 		return fail(-EINVAL,
