@@ -12,7 +12,11 @@
  *			table, against the raw load
  *	map + unmap	of one page, soft, with this thread alone registered, against the kernel's
  *			mmap and munmap of one page
+ *	two threads	map and unmap pages of their own, far apart: the time of a pair of them all,
+ *			against one thread's alone. By the wall: 0.5 is what two processors give.
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -165,10 +169,64 @@ static void map_unmap(struct figure *f, uint64_t n, bool touch)
 	figure_round(f, ours, peer);
 }
 
+/* ---- Two threads ---- */
+
+static atomic_uint ready;
+
+struct pairs {
+	uint64_t gva, n;
+	unsigned threads;
+};
+
+static void *pairs_main(void *arg)
+{
+	const struct pairs *p = arg;
+	struct vms_cpu *mine = aligned_alloc(64, sizeof(*mine));
+
+	must(mine, "memory");
+	soft_cpu_init(soft, mine);
+	atomic_fetch_add(&ready, 1);
+	while (atomic_load(&ready) < p->threads)
+		;
+	for (uint64_t i = 0; i < p->n; i++) {
+		uint64_t gva = p->gva + i % 64 * PAGE;
+
+		must(!soft_map_run(soft, gva, (uint64_t)(uintptr_t)mem, 1, RW, SOFT_ERROR), "map");
+		must(!soft_unmap(soft, gva, 1), "unmap");
+	}
+	soft_cpu_fini(mine);
+	free(mine);
+	return NULL;
+}
+
+static double pairs_run(uint64_t n, unsigned threads)
+{
+	struct pairs p[2];
+	pthread_t thread[2];
+	uint64_t t = now_ns();
+
+	atomic_store(&ready, 0);
+	for (unsigned i = 0; i < threads; i++) {
+		p[i] = (struct pairs){ BASE + (((uint64_t)i + 2) << 32), n, threads };
+		must(!pthread_create(&thread[i], NULL, pairs_main, &p[i]), "thread");
+	}
+	for (unsigned i = 0; i < threads; i++)
+		must(!pthread_join(thread[i], NULL), "thread");
+	return (double)(now_ns() - t) / (double)(n * threads);
+}
+
+static void two_threads(struct figure *f, uint64_t n)
+{
+	double two = pairs_run(n, 2);
+
+	figure_round(f, two, pairs_run(n, 1));
+}
+
 int main(int argc, char **argv)
 {
 	struct figure load = { "ns/load" }, store = { "ns/store" }, chase = { "ns/load" },
-		      fill = { "ns/load" }, map = { "ns/pair", 0.12 }, touched = { "ns/pair" };
+		      fill = { "ns/load" }, map = { "ns/pair", 0.12 }, touched = { "ns/pair" },
+		      two = { "ns/pair", 0.556 };
 	struct bench b;
 	uint64_t n;
 
@@ -189,6 +247,7 @@ int main(int argc, char **argv)
 		refill(&fill, n / 8);
 		map_unmap(&map, n / 100, false);
 		map_unmap(&touched, n / 100, true);
+		two_threads(&two, n / 5);
 	}
 	figure_show(&b, &load, "load, hit");
 	figure_show(&b, &store, "store, hit");
@@ -196,6 +255,7 @@ int main(int argc, char **argv)
 	figure_show(&b, &fill, "load, looked up in the table");
 	figure_show(&b, &map, "map + unmap of one page");
 	figure_show(&b, &touched, "map + load + unmap of one page");
+	figure_show(&b, &two, "map + unmap, two threads against one");
 	soft_cpu_fini(cpu);
 	soft_destroy(soft);
 	free(mem);

@@ -25,9 +25,9 @@
  * cpu of the parent may be used.
  *
  * How it works. The TLB is direct mapped. An entry knows for one guest page where it is in this
- * process (host = guest + addend), and has a tag for each kind of access: page | VMS_TLB_IN where
- *it is allowed, VMS_TLB_EMPTY where it is not, or not yet. Whoever changes the page table empties
- *tags of other threads' TLBs; nobody but the owner writes anything else.
+ * process (host = guest + addend), and has a tag for each kind of access: page | VMS_TLB_IN where it
+ * is allowed, VMS_TLB_EMPTY where it is not, or not yet. Whoever changes the page table empties tags
+ * of other threads' TLBs; nobody but the owner writes anything else.
  *
  * An access is	mark	inside = page | VMS_TLB_IN
  *		look	is this the tag for this kind?

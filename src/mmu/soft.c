@@ -3,9 +3,9 @@
  * soft.c: changes of the soft MMU's page table. Where its nodes and locks are is in soft_tree.c,
  * the threads that use it are in soft_tlb.c.
  *
- * CPU threads that miss in their TLB walk the table with no lock; everybody else locks the stripes
- * of the leaves that he changes, and holds them until nobody can use what he took away. So who
- *finds nothing to take away any more knows that nobody uses it.
+ * CPU threads that miss in their TLB walk the table with no lock. Everybody else locks the stripes
+ * of the leaves that he changes, and holds them until nobody can use what he took away: so who
+ * finds nothing to take away any more knows that nobody uses it.
  *
  * A CPU thread that uses an entry sets SEEN in it first, by a compare-and-swap. So a change that
  * takes an entry away which is not SEEN has nobody to wait for. SEEN is the accessed mark as well.

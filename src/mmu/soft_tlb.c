@@ -25,10 +25,10 @@
  * takers at a time, of different stripes, do not disturb each other: tags are only emptied.
  *
  * Invariants:
- *	1 a tag is VMS_TLB_EMPTY, or VMS_TLB_IN with the address of a page that belongs at this
- *index 2 while a page's stripe is not locked and its thread is not inside, a TLB holds nothing that
- *	  the page table does not hold: a tag's page has an entry with that right, with SEEN, and
- *	  with the host address page + addend
+ *	1 a tag is VMS_TLB_EMPTY, or VMS_TLB_IN and the address of a page that belongs there
+ *	2 while a page's stripe is not locked, a TLB whose thread is not inside holds nothing of the
+ *	  page that the page table does not hold: where it has a tag, the entry has that right,
+ *	  SEEN, and the host address page + addend
  *	3 a thread inside that is out of line may be anywhere in the tree: nodes that were unlinked
  *	  before are kept until it has left
  *	4 `inside` has a new value at every access out of line, so that waiting for it ends
@@ -39,6 +39,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/fail.h"
@@ -50,7 +51,7 @@
 #define SPINS	   200u /* before a waiter gives its processor away */
 #define TURN_SHIFT 10u	/* `inside` out of line: turns << TURN_SHIFT | VMS_TLB_SLOW */
 
-_Static_assert(sizeof(struct vms_tlb_entry) == 1u << VMS_TLB_ENTRY_SHIFT, "tlb_try counts in them");
+_Static_assert(sizeof(struct vms_tlb_entry) == 1u << VMS_TLB_ENTRY_SHIFT, "vms_tlb_hit counts in them");
 _Static_assert(offsetof(struct vms_cpu, entry) == 128 && sizeof(struct vms_cpu) % 64 == 0,
 	       "what other threads write is in lines of its own");
 

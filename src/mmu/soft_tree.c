@@ -8,11 +8,10 @@
  *	root, height 3 --> node --> node --> leaf: host address | SEEN | rights
  *	                                `--> leaf
  *
- * Each leaf belongs to one of a few *stripes*, by a hash of its number. Who has the lock of a
- *leaf's stripe may look for the leaf, link it, and change it; other threads work in other leaves at
- *the same time. A missing node above the leaves is linked by a compare-and-swap: who comes second
- *uses the other's. A change of several leaves takes their stripes' locks together, in the order of
- *their addresses.
+ * Each leaf belongs to one of a few *stripes*, by a hash of its number. Who has the lock of a leaf's
+ * stripe may look for the leaf, link it, and change it; other threads work in other leaves at the
+ * same time. A missing node above the leaves is linked by a compare-and-swap: who comes second uses
+ * the other's. A change of several leaves takes their stripes' locks together, by rising address.
  *
  * Nodes are unlinked by prune() alone, which takes all locks: so a node that was found stays while
  * any lock is held. Leaves that have become empty stay linked until a stripe has more of them than
@@ -29,8 +28,9 @@
  */
 #include "mmu/soft_int.h"
 
-#include <inttypes.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/fail.h"
