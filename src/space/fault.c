@@ -38,6 +38,11 @@
  *	4 a fault that is overtaken again and again comes through: spot.h, invariant 3. What a pager
  *	  or the arena takes away again as fast as it comes ends in NO_MEMORY (need.c).
  *
+ * Under an eager backend a page that is copied for a write is shown by replacing its entry, with
+ * nothing in between (struct rmap_guard); and who copies page after page has some copied ahead, as
+ * many as he owns right before, so that a fault is not paid for each. At most this doubles what he
+ * owns.
+ *
  * Nothing here changes what anybody reads, so everything may stop at any point.
  */
 #include <errno.h>
@@ -49,6 +54,7 @@
 #include "space/spot.h"
 
 #define BATCH	     16u   /* pages of an explicit range that are had at a time */
+#define AHEAD	     32u   /* pages at most that are copied ahead */
 #define PRESENT_RUNS 64u   /* runs, and ... */
 #define PRESENT_MAX  4096u /* ... pages that exist, that are shown under one hold */
 
@@ -71,7 +77,8 @@ struct fault {
 	uint64_t shown;	 /* bytes from spot.addr on that were gone through; > 0 with OK */
 	uint64_t around; /* further bytes that were installed */
 	unsigned how;	 /* COUNT_*: how the page that was asked for came */
-	bool brought;	 /* a file's page was made the overlay's for this */
+	struct rmap_guard guard;
+	bool brought; /* a file's page was made the overlay's for this */
 };
 
 static void fault_init(struct fault *f, struct vms_space *s, uint32_t access, enum way way,
@@ -92,6 +99,17 @@ static void fault_init(struct fault *f, struct vms_space *s, uint32_t access, en
 static bool writes(const struct fault *f)
 {
 	return f->spot.access & VMS_PROT_WRITE;
+}
+
+static struct rmap *rmap_of(const struct fault *f)
+{
+	return f->spot.m.rmap;
+}
+
+/* The checker knows the lock by the spot's name only. */
+static inline void rmap_held(const struct rmap *r) ASSERTS_HELD(r->content->family->lock)
+{
+	(void)r;
 }
 
 /* ---- The window ---- */
@@ -150,6 +168,63 @@ static void look_range(struct fault *f) REQUIRES(f->spot.c->family->lock)
 		f->to = (page_of(f, p->off) + f->batch) << p->c->shift;
 }
 
+/* ---- What is there ---- */
+
+/* A walk over the runs of the window. */
+struct runs {
+	const struct content *c;
+	struct look l;
+	uint64_t leaf; /* the leaf that was last asked for, + 1 */
+	bool leaf_own;
+};
+
+struct run {
+	uint64_t first, n; /* pages of the content */
+	struct seen seen;
+	bool own; /* may be written: invariant 2 */
+};
+
+static void runs_init(struct runs *r, const struct content *c)
+{
+	r->c = c;
+	look_init(&r->l, c);
+	r->leaf = 0;
+	r->leaf_own = false;
+}
+
+/* Is the own frame at the page one that an entry may write to? Nothing is said of a frame that
+ * others see. */
+static bool may_be_written(struct runs *r, uint64_t page, frame_t frame)
+{
+	const struct content *c = r->c;
+	uint64_t leaf = (c->bias + page) / PAGES_FANOUT + 1;
+
+	if (!frame_exclusive(c->arena, frame))
+		return false;
+	if (c->kind == CONTENT_PAGED && !(frame_marks(c->arena, frame) & FRAME_DIRTY))
+		return false;
+	if (leaf != r->leaf) {
+		r->leaf = leaf;
+		r->leaf_own = pages_path_exclusive(&c->pages, c->bias + page);
+	}
+	return r->leaf_own;
+}
+
+/* The run that starts at the page, at most n pages. Not for fixed bytes. */
+static void next_run(struct runs *r, uint64_t page, uint64_t n, struct run *run)
+{
+	uint64_t k = 1;
+
+	run->first = page;
+	run->n = look_run(&r->l, page, n, &run->seen);
+	run->own = run->seen.own && run->seen.frame && may_be_written(r, page, run->seen.frame);
+	if (!run->seen.own || !run->seen.frame)
+		return;
+	while (k < run->n && may_be_written(r, page + k, run->seen.frame + (frame_t)k) == run->own)
+		k++;
+	run->n = k;
+}
+
 /* ---- Having the page ---- */
 
 /* Does the page read zero, with no frame for it? */
@@ -201,6 +276,36 @@ static int have_stretch(struct fault *f, uint64_t page) REQUIRES(f->spot.c->fami
 	if (k == 1)
 		return 0;
 	err = content_need(c, first, k, writes(f) ? NEED_WRITE : NEED_OWN, NULL, &f->ask);
+	return with_less(f, err);
+}
+
+/*
+ * The page, which others see, is about to be copied, and pages right before it are own ones
+ * already: then so will those behind it be.
+ */
+static int have_ahead(struct fault *f, uint64_t page) REQUIRES(f->spot.c->family->lock)
+{
+	struct content *c = f->spot.c;
+	uint64_t end = page_of(f, f->to - 1) + 1, before = 0, n = 1;
+	struct runs r;
+	slot_t slot;
+	int err;
+
+	family_held(c);
+	runs_init(&r, c);
+	for (; before < AHEAD && before < page; before++) {
+		slot = look_own(&r.l, page - before - 1);
+		if (!slot_is_frame(slot) || !may_be_written(&r, page - before - 1, slot))
+			break;
+	}
+	for (; n < before && page + n < end; n++) {
+		slot = look_own(&r.l, page + n);
+		if (!slot_is_frame(slot) || may_be_written(&r, page + n, slot))
+			break;
+	}
+	if (n == 1)
+		return 0;
+	err = content_need(c, page, n, NEED_WRITE, NULL, &f->ask);
 	return with_less(f, err);
 }
 
@@ -261,6 +366,9 @@ static int have(struct fault *f) REQUIRES(f->spot.c->family->lock)
 	if (f->way == WAY_AROUND && is_zero(&s) && c->kind == CONTENT_ANON &&
 	    (f->eager || (writes(f) && f->stretch)))
 		err = have_stretch(f, page);
+	else if (f->way == WAY_AROUND && f->eager && writes(f) && s.frame &&
+		 f->how == COUNT_COPIED && c->kind == CONTENT_ANON)
+		err = have_ahead(f, page);
 	if (!err)
 		err = have_pages(f, page, n);
 	if (err && n > 1 && !with_less(f, err)) {
@@ -272,62 +380,6 @@ static int have(struct fault *f) REQUIRES(f->spot.c->family->lock)
 	if (!err)
 		return SPOT_HERE;
 	return err == ASK ? ASKED : (int)spot_result(err);
-}
-
-/* ---- What is there ---- */
-
-/* A walk over the runs of the window. */
-struct runs {
-	const struct content *c;
-	struct look l;
-	uint64_t leaf; /* the leaf that was last asked for, + 1 */
-	bool leaf_own;
-};
-
-struct run {
-	uint64_t first, n; /* pages of the content */
-	struct seen seen;
-	bool own; /* may be written: invariant 2 */
-};
-
-static void runs_init(struct runs *r, const struct content *c)
-{
-	r->c = c;
-	look_init(&r->l, c);
-	r->leaf = 0;
-}
-
-/* Is the own frame at the page one that an entry may write to? Nothing is said of a frame that
- * others see. */
-static bool may_be_written(struct runs *r, uint64_t page, frame_t frame)
-{
-	const struct content *c = r->c;
-	uint64_t leaf = (c->bias + page) / PAGES_FANOUT + 1;
-
-	if (!frame_exclusive(c->arena, frame))
-		return false;
-	if (c->kind == CONTENT_PAGED && !(frame_marks(c->arena, frame) & FRAME_DIRTY))
-		return false;
-	if (leaf != r->leaf) {
-		r->leaf = leaf;
-		r->leaf_own = pages_path_exclusive(&c->pages, c->bias + page);
-	}
-	return r->leaf_own;
-}
-
-/* The run that starts at the page, at most n pages. Not for fixed bytes. */
-static void next_run(struct runs *r, uint64_t page, uint64_t n, struct run *run)
-{
-	uint64_t k = 1;
-
-	run->first = page;
-	run->n = look_run(&r->l, page, n, &run->seen);
-	run->own = run->seen.own && run->seen.frame && may_be_written(r, page, run->seen.frame);
-	if (!run->seen.own || !run->seen.frame)
-		return;
-	while (k < run->n && may_be_written(r, page + k, run->seen.frame + (frame_t)k) == run->own)
-		k++;
-	run->n = k;
 }
 
 /* ---- Showing it ---- */
@@ -458,6 +510,7 @@ static int install_fixed(struct fault *f) REQUIRES(f->spot.c->family->lock)
 static int install_first(struct fault *f, struct runs *r, struct run *run)
 	REQUIRES(f->spot.c->family->lock)
 {
+	struct rmap *rmap = rmap_of(f);
 	const struct content *c = f->spot.c;
 	uint64_t page = page_of(f, f->spot.off), end = page_of(f, f->to - 1) + 1, to = f->to;
 	uint64_t first = page_of(f, f->from);
@@ -468,9 +521,14 @@ static int install_first(struct fault *f, struct runs *r, struct run *run)
 		if (first + run->n > page)
 			break;
 	}
+	rmap_held(rmap);
+	if (f->guard.from < run->first || f->guard.to >= run->first + run->n)
+		rmap_unguard(rmap); /* the run does not replace them all */
 	err = show_run(f, run, f->from, &to, ENTRIES_UPGRADE);
 	f->shown = to - f->spot.off;
 	f->around = to - max_u64(f->from, run->first << c->shift) - f->spot.s->granule;
+	f->guard.missed &= err != 0;
+	rmap_unguard(rmap);
 	if (err != -ENOMEM)
 		return err;
 	next_run(r, page, 1, run);
@@ -478,6 +536,18 @@ static int install_first(struct fault *f, struct runs *r, struct run *run)
 	f->shown = f->spot.s->granule;
 	f->around = 0;
 	return show_run(f, run, f->spot.off, &to, ENTRIES_UPGRADE);
+}
+
+/* The first page of [at, end) that may have a frame. */
+static uint64_t next_frame(struct runs *r, uint64_t at, uint64_t end)
+{
+	const struct content *c = r->c;
+
+	if (c->below)
+		return at;
+	while (at < end && !slot_is_frame(look_own(&r->l, at)))
+		at++;
+	return at;
 }
 
 /* Further pages of the window that exist and may be written as the first may. */
@@ -488,7 +558,7 @@ static void install_others(struct fault *f, struct runs *r, const struct run *fi
 	uint64_t at = page_of(f, f->from), end = page_of(f, f->to - 1) + 1;
 	struct run run;
 
-	for (; at < end; at += run.n) {
+	for (at = next_frame(r, at, end); at < end; at = next_frame(r, at + run.n, end)) {
 		uint64_t to = f->to;
 
 		if (at == first->first) {
@@ -582,6 +652,35 @@ static int install(struct fault *f) REQUIRES(f->spot.c->family->lock)
 
 /* ---- The steps ---- */
 
+/*
+ * Pages that this fault replaces the entries of itself: a write's new page takes the place of zeros,
+ * or of a frame that others have, which nobody changes under this hold. So the backend changes
+ * once. Where a page is several entries, more is shown than what is replaced.
+ */
+static void guard(struct fault *f) REQUIRES(f->spot.c->family->lock)
+{
+	uint64_t page = page_of(f, f->spot.off);
+	struct rmap *rmap = rmap_of(f);
+
+	f->guard = (struct rmap_guard){ .first = page, .last = page };
+	if (f->eager) {
+		f->guard.first = page_of(f, f->from);
+		f->guard.last = page_of(f, f->to - 1);
+	}
+	rmap_held(rmap);
+	if (f->way == WAY_AROUND && writes(f) &&
+	    f->spot.s->granule == UINT64_C(1) << f->spot.c->shift)
+		rmap_guard(rmap, &f->guard);
+}
+
+static void unguard(struct fault *f) REQUIRES(f->spot.c->family->lock)
+{
+	struct rmap *rmap = rmap_of(f);
+
+	rmap_held(rmap);
+	rmap_unguard(rmap);
+}
+
 static int under_lock(struct fault *f)
 {
 	int r = spot_hold(&f->spot, writes(f) || f->eager || f->way == WAY_COMMIT);
@@ -591,10 +690,12 @@ static int under_lock(struct fault *f)
 			look_around(f);
 		else
 			look_range(f);
+		guard(f);
 		r = have(f);
+		if (r == SPOT_HERE)
+			r = install(f);
+		unguard(f);
 	}
-	if (r == SPOT_HERE)
-		r = install(f);
 	lock_drop(&f->spot.c->family->lock);
 	return r;
 }
