@@ -9,6 +9,7 @@
 struct naive_content *naive_contents;
 struct naive_view *naive_views;
 uint64_t naive_page_size;
+bool naive_eager;
 
 static uint64_t last_frame;
 
@@ -426,6 +427,9 @@ bool naive_may_write_through(const struct naive_view *v, unsigned page)
 
 	if (has_bytes_elsewhere(c))
 		return true;
+	if (!p->frame && naive_eager)
+		return c->kind == VMS_OBJECT_KIND_ANON ? !shows_below(c, v->at + page)
+						       : p->mark == NAIVE_ZERO_DIRTY;
 	if (!p->frame || sharers(p->frame) > 1)
 		return false;
 	return c->kind != VMS_OBJECT_KIND_PAGED || p->dirty == NAIVE_DIRTY;
@@ -436,10 +440,13 @@ void naive_poke(struct naive_view *v, uint64_t off, uint8_t value)
 	uint64_t at = v->at * P + off;
 	struct naive_content *c = v->c;
 
-	if (has_bytes_elsewhere(c))
+	if (has_bytes_elsewhere(c)) {
 		c->backing[at / P][at % P / CELL_SIZE] = value;
-	else
-		c->page[at / P].cell[at % P / CELL_SIZE] = value;
+		return;
+	}
+	if (!c->page[at / P].frame)
+		own(c, (unsigned)(at / P));
+	c->page[at / P].cell[at % P / CELL_SIZE] = value;
 }
 
 void naive_dirtied(struct naive_content *c, unsigned i)

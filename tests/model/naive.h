@@ -71,6 +71,8 @@ struct naive_view {
 extern struct naive_content *naive_contents;
 extern struct naive_view *naive_views;
 extern uint64_t naive_page_size;
+/* Anonymous pages that read zero may have got frames of their own: frames cannot be counted. */
+extern bool naive_eager;
 
 struct naive_view *naive_create(enum vms_object_kind kind, uint32_t flags, uint64_t bytes);
 int naive_child(struct naive_view *parent, enum vms_child_kind kind, uint64_t off, uint64_t bytes,
