@@ -146,18 +146,23 @@ void content_bump(struct content *c)
 	atomic_store_explicit(&c->seq, seq + 1, memory_order_release);
 }
 
-/* Put a frame in place; a frame that stood there goes. */
-static void put(struct content *c, uint64_t page, frame_t f, struct frame_batch *freed)
+/* Put a frame in place, of which those who show the page were told; a frame that stood there goes. */
+static void put_told(struct content *c, uint64_t page, frame_t f, struct frame_batch *freed)
 	REQUIRES(c->family->lock)
 {
-	slot_t was;
+	slot_t was = pages_set(&c->pages, c->bias + page, f);
 
-	content_gone(c, page, 1);
-	was = pages_set(&c->pages, c->bias + page, f);
 	if (!slot_is_frame(was))
 		return;
 	content_bump(c);
 	frame_unref(freed, was);
+}
+
+static void put(struct content *c, uint64_t page, frame_t f, struct frame_batch *freed)
+	REQUIRES(c->family->lock)
+{
+	content_gone(c, page, 1);
+	put_told(c, page, f, freed);
 }
 
 void content_install(struct content *c, uint64_t page, frame_t f, struct frame_batch *freed)
@@ -375,20 +380,46 @@ static void give_back(const struct try *t, struct frame_list *ours)
 		arena_ungrant(t->c->arena, &t->fresh->frames);
 }
 
-/* A new frame says what was seen at the page. */
-static void fill_frame(const struct content *c, frame_t f, const struct seen *s)
+/* A new frame of a page that reads zero. */
+static void fill_zero(const struct content *c, frame_t f, slot_t slot)
 {
 	struct vms_arena *a = c->arena;
 
-	if (!s->frame)
-		arena_clear(a, f);
+	arena_clear(a, f);
 	arena_touch(a, f); /* from now on it is written without telling */
-	if (s->frame)
-		bytes_copy(arena_addr(a, f), arena_addr(a, s->frame), (size_t)1 << c->shift);
-	if (s->slot == SLOT_ZERO_DIRTY && c->kind == CONTENT_PAGED)
+	if (slot == SLOT_ZERO_DIRTY && c->kind == CONTENT_PAGED)
 		frame_mark(a, f, FRAME_DIRTY, 0);
-	if (s->slot == SLOT_ZERO_CLEANING)
+	if (slot == SLOT_ZERO_CLEANING)
 		frame_mark(a, f, FRAME_CLEANING, 0);
+}
+
+/* Adjacent pages whose new frames are adjacent and get the bytes of adjacent ones. */
+struct copies {
+	uint64_t page, n;
+	frame_t to, from;
+};
+
+static void fill_copies(const struct content *c, const struct copies *k)
+{
+	struct vms_arena *a = c->arena;
+
+	if (arena_copy(a, k->to, k->from, k->n))
+		return;
+	for (uint64_t i = 0; i < k->n; i++)
+		arena_touch(a, k->to + (frame_t)i);
+	bytes_copy(arena_addr(a, k->to), arena_addr(a, k->from), k->n << c->shift);
+}
+
+static void put_copies(struct content *c, struct copies *k, struct frame_batch *freed)
+	REQUIRES(c->family->lock)
+{
+	if (!k->n)
+		return;
+	fill_copies(c, k);
+	content_gone(c, k->page, k->n);
+	for (uint64_t i = 0; i < k->n; i++)
+		put_told(c, k->page + i, k->to + (frame_t)i, freed);
+	k->n = 0;
 }
 
 /* Nothing fails from here on: our frames take their places. */
@@ -396,6 +427,7 @@ static void put_frames(const struct try *t, struct frame_list *ours) REQUIRES(t-
 {
 	struct content *c = t->c;
 	struct frame_batch freed; /* shared ones lose a count: none is freed here */
+	struct copies k = { .n = 0 };
 	struct look l;
 
 	family_held(c);
@@ -413,9 +445,18 @@ static void put_frames(const struct try *t, struct frame_list *ours) REQUIRES(t-
 			continue;
 		s = look_see(&l, page);
 		f = arena_take(c->arena, ours);
-		fill_frame(c, f, &s);
-		put(c, page, f, &freed);
+		if (!s.frame) {
+			fill_zero(c, f, s.slot);
+			put(c, page, f, &freed);
+			continue;
+		}
+		if (page != k.page + k.n || f != k.to + k.n || s.frame != k.from + k.n)
+			put_copies(c, &k, &freed);
+		if (!k.n)
+			k = (struct copies){ .page = page, .to = f, .from = s.frame };
+		k.n++;
 	}
+	put_copies(c, &k, &freed);
 	frame_batch_end(&freed);
 }
 

@@ -41,6 +41,7 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#define COPY_MANY	4u   /* frames: for fewer the host is not asked */
 #define KEPT_OUT "arena: this arena belongs to the process that this one was forked from"
 
 /* ---- The validator ---- */
@@ -608,6 +609,26 @@ void arena_touch(struct vms_arena *a, frame_t f)
 	if ((entry_marks(a, f) & (BACKED | WRITTEN)) != (BACKED | WRITTEN))
 		atomic_fetch_or_explicit(&a->entries[f].marks, BACKED | WRITTEN,
 					 memory_order_relaxed);
+}
+
+/* Such a call is under the limit of file sizes (ulimit -f), which ends the process that passes it. */
+bool arena_copy(struct vms_arena *a, frame_t f, frame_t from, uint64_t n)
+{
+	const struct world *w = a->world;
+	uint64_t off = arena_offset(a, f), bytes = n << a->page_shift, limit;
+
+	if (n < COPY_MANY)
+		return false;
+	for (uint64_t i = 0; i < n; i++)
+		if (entry_marks(a, f + (frame_t)i) & BACKED)
+			return false;
+	if (w->rlimit(w, RLIMIT_FSIZE, &limit) || off + bytes > limit)
+		return false;
+	if (w->pwrite(w, a->fd, arena_addr(a, from), bytes, off) != (int64_t)bytes)
+		return false;
+	for (uint64_t i = 0; i < n; i++)
+		arena_touch(a, f + (frame_t)i);
+	return true;
 }
 
 void arena_clear(struct vms_arena *a, frame_t f)

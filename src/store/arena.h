@@ -105,6 +105,13 @@ void arena_clear(struct vms_arena *a, frame_t f);
  * before a frame just taken is written or shown; cheap. */
 void arena_touch(struct vms_arena *a, frame_t f);
 
+/*
+ * Have the host copy the bytes of n frames from `from` on to those from f on, which were just taken
+ * and not touched: it makes their pages without clearing them first, and without a fault for each.
+ * False where that does not pay or is refused: the caller copies.
+ */
+bool arena_copy(struct vms_arena *a, frame_t f, frame_t from, uint64_t n);
+
 /* Counts. unref at 1 frees the frame; a batch frees many with one lock. */
 void frame_ref(struct vms_arena *a, frame_t f);
 bool frame_exclusive(const struct vms_arena *a, frame_t f); /* count is 1 */
