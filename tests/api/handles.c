@@ -4,6 +4,7 @@
  * and a sentence.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -66,8 +67,15 @@ static void bad_windows_are_refused(void **state)
 	struct vms_mmu_host_params p;
 	struct vms_mmu *mmu = NULL;
 
-	p = good_window, p.size--;
+	p = good_window, p.size = offsetof(struct vms_mmu_host_params, budget) - 1;
 	assert_refused(vms_mmu_host(&p, &mmu), EINVAL, "bytes");
+	/* A program of before 0.3 knows no budget. */
+	p = good_window, p.size = offsetof(struct vms_mmu_host_params, budget), p.budget = 1;
+	assert_ok(vms_mmu_host(&p, &mmu));
+	vms_mmu_unref(mmu);
+	mmu = NULL;
+	p = good_window, p.budget = 15;
+	assert_refused(vms_mmu_host(&p, &mmu), EINVAL, "budget");
 	p = good_window, p.flags = 0x80;
 	assert_refused(vms_mmu_host(&p, &mmu), EINVAL, "0x80");
 	p = good_window, p.lo = p.hi;
