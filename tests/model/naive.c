@@ -427,9 +427,10 @@ bool naive_may_write_through(const struct naive_view *v, unsigned page)
 
 	if (has_bytes_elsewhere(c))
 		return true;
-	if (!p->frame && naive_eager)
-		return c->kind == VMS_OBJECT_KIND_ANON ? !shows_below(c, v->at + page)
-						       : p->mark == NAIVE_ZERO_DIRTY;
+	/* An eager space may have copied it already, or given the zeros a frame. */
+	if (naive_eager)
+		return c->kind == VMS_OBJECT_KIND_PAGED || p->frame ||
+		       !shows_below(c, v->at + page);
 	if (!p->frame || sharers(p->frame) > 1)
 		return false;
 	return c->kind != VMS_OBJECT_KIND_PAGED || p->dirty == NAIVE_DIRTY;
@@ -444,8 +445,7 @@ void naive_poke(struct naive_view *v, uint64_t off, uint8_t value)
 		c->backing[at / P][at % P / CELL_SIZE] = value;
 		return;
 	}
-	if (!c->page[at / P].frame)
-		own(c, (unsigned)(at / P));
+	own(c, (unsigned)(at / P));
 	c->page[at / P].cell[at % P / CELL_SIZE] = value;
 }
 

@@ -295,6 +295,17 @@ static void adopt_dirty(void)
 	}
 }
 
+bool twins_clean(const struct naive_content *c, unsigned page)
+{
+	for (unsigned i = 0; i < TWINS_MAX; i++) {
+		unsigned seen[MAX_PAGES];
+
+		if (twins[i].obj && twins[i].naive->c == c && dirty_pages(&twins[i], seen))
+			return seen[page] != 1;
+	}
+	return false;
+}
+
 static void check_dirty(struct twin *p)
 {
 	const struct naive_content *c = p->naive->c;

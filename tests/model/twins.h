@@ -60,6 +60,10 @@ void twins_answer(void);
 /* It does, and the wait is over: 0: call again, or what the pager failed with. */
 int twins_wait(struct vms_wait *wait);
 
+/* Does the library say that a page of a pager's object is clean? False also if it cannot be asked.
+ */
+bool twins_clean(const struct naive_content *c, unsigned page);
+
 void twin_check(struct twin *p);
 void twins_check_all(void);
 void twins_check_granted(void);

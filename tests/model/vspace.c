@@ -315,11 +315,14 @@ static void check_entry(struct side *s, uint64_t addr)
 		die("space %u: the entry at %#" PRIx64 " shows a page that is not there",
 		    side_index(s), addr);
 	if ((rights & VMS_PROT_WRITE) &&
-	    !naive_may_write_through(v, (unsigned)(off / naive_page_size)))
+	    (!naive_may_write_through(v, (unsigned)(off / naive_page_size)) ||
+	     (v->c->kind == VMS_OBJECT_KIND_PAGED &&
+	      twins_clean(v->c, v->at + (unsigned)(off / naive_page_size)))))
 		die("space %u: the entry at %#" PRIx64 " grants writing to what it may not: %s: "
-		    "frame %" PRIu64 " dirty %d",
+		    "frame %" PRIu64 " mark %d dirty %d",
 		    side_index(s), addr, show(s, addr),
 		    v->c->page[v->at + off / naive_page_size].frame,
+		    v->c->page[v->at + off / naive_page_size].mark,
 		    v->c->page[v->at + off / naive_page_size].dirty);
 	if (!(rights & VMS_PROT_READ))
 		return;
@@ -547,7 +550,7 @@ static struct vms_mmu *new_mmu(uint64_t page, uint64_t lo, uint64_t hi)
 		};
 
 		if (rnd(2))
-			p.budget = 16 + rnd(64);
+			p.budget = 96 + rnd(64);
 		err = vms_mmu_host(&p, &mmu);
 		break;
 	}
