@@ -25,14 +25,14 @@
  * cpu of the parent may be used.
  *
  * How it works. The TLB is direct mapped. An entry knows for one guest page where it is in this
- * process (host = guest + addend), and has a tag for each kind of access: page | VMS_TLB_IN where it
- * is allowed, VMS_TLB_EMPTY where it is not, or not yet. Whoever changes the page table empties tags
- * of other threads' TLBs; nobody but the owner writes anything else.
+ * process (host = guest + addend), and has a tag for each kind of access: the page's address where
+ * it is allowed, VMS_TLB_NONE where it is not, or not yet. Whoever changes the page table empties
+ * tags of other threads' TLBs; nobody but the owner writes anything else.
  *
- * An access is	mark	inside = page | VMS_TLB_IN
- *		look	is this the tag for this kind?
+ * An access is	mark	inside = page
+ *		look	does the tag for this kind hold the page?
  *		touch	the host's memory, by one instruction if it is aligned
- *		unmark	inside = 0
+ *		unmark	inside = VMS_TLB_NONE
  *
  * Mark before look is what lets an edit wait for us; there is no fence here, the one who waits has
  * every processor take part in one.
@@ -51,9 +51,8 @@ extern "C" {
 #define VMS_TLB_ENTRIES 256u
 
 /* Below every page's size, above every offset in an access: no address of a page has them. */
-#define VMS_TLB_IN    UINT64_C(0x200) /* in `inside` and in tags: this page */
-#define VMS_TLB_SLOW  UINT64_C(0x100) /* in `inside`: out of line, on any page */
-#define VMS_TLB_EMPTY UINT64_C(0)     /* a tag's value */
+#define VMS_TLB_NONE UINT64_C(0x200) /* no page: a tag, or `inside` */
+#define VMS_TLB_SLOW UINT64_C(0x100) /* in `inside`: out of line, on any page */
 
 /* 1 << access is the right that it takes: VMS_PROT_READ, _WRITE, _EXEC. */
 enum vms_tlb_access {
@@ -81,14 +80,14 @@ struct vms_cpu {
 
 	unsigned shift;
 	unsigned index_shift; /* shift - VMS_TLB_ENTRY_SHIFT: the page number, in entries */
-	uint64_t page_mask;   /* of a guest address: its page */
-	uint64_t inside;      /* 0: not inside */
+	uint64_t inside;      /* the page of the access that is made; VMS_TLB_NONE: none */
+	uint64_t mask[5];     /* by log2 of the size: of an aligned address its page, else no page */
 	struct vms_mmu *mmu;
 	struct soft *soft;
 	struct vms_cpu *next, **link;
 	uintptr_t owner; /* the thread */
 	uint64_t turns;	 /* of accesses out of line */
-	uint64_t spare[5];
+	uint64_t spare;
 	struct vms_tlb_entry entry[VMS_TLB_ENTRIES];
 };
 
@@ -113,29 +112,28 @@ VMS_API void vms_cpu_fini(struct vms_cpu *cpu);
 /* Out of line halves of what follows. Since: 0.3 */
 VMS_API void *vms_tlb_begin_slow(struct vms_cpu *cpu, uint64_t addr, unsigned size,
 				 enum vms_tlb_access access);
-VMS_API bool vms_tlb_load_slow(struct vms_cpu *cpu, uint64_t addr, unsigned size, void *value);
+VMS_API bool vms_tlb_load_slow(struct vms_cpu *cpu, uint64_t addr, unsigned size, uint64_t *value);
 VMS_API bool vms_tlb_store_slow(struct vms_cpu *cpu, uint64_t addr, unsigned size, uint64_t value);
 
 /* vms_tlb_end - what vms_tlb_begin gave is not used any more. Since: 0.3 */
 static inline void vms_tlb_end(struct vms_cpu *cpu)
 {
-	__atomic_store_n(&cpu->inside, (uint64_t)0, __ATOMIC_RELEASE);
+	__atomic_store_n(&cpu->inside, VMS_TLB_NONE, __ATOMIC_RELEASE);
 }
 
 /* Private: mark and look. False says nothing, and the mark stays. */
 static inline bool vms_tlb_hit(struct vms_cpu *cpu, uint64_t addr, unsigned size,
 			       enum vms_tlb_access access, void **host)
 {
-	/* Of an unaligned address: no tag. */
-	uint64_t tag = (addr & (cpu->page_mask | (size - 1))) | VMS_TLB_IN;
+	uint64_t page = addr & cpu->mask[__builtin_ctz(size)];
 	struct vms_tlb_entry *e =
 		(struct vms_tlb_entry *)(void *)((char *)cpu->entry +
 						 (addr >> cpu->index_shift & VMS_TLB_INDEX_MASK));
 
-	__atomic_store_n(&cpu->inside, tag, __ATOMIC_RELAXED);
+	__atomic_store_n(&cpu->inside, page, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	*host = (void *)(uintptr_t)(addr + e->addend);
-	return __builtin_expect(__atomic_load_n(&e->tag[access], __ATOMIC_RELAXED) == tag, 1);
+	return __builtin_expect(__atomic_load_n(&e->tag[access], __ATOMIC_RELAXED) == page, 1);
 }
 
 /*
@@ -166,31 +164,35 @@ static inline void *vms_tlb_begin(struct vms_cpu *cpu, uint64_t addr, unsigned s
  * Cost:    about 2 ns where the TLB has the page; 15 ns where the table has it.
  * Since:   0.3
  */
-#define VMS_TLB_ACCESSES(bits)                                                              \
-	static inline bool vms_tlb_load##bits(struct vms_cpu *cpu, uint64_t addr,           \
-					      uint##bits##_t *value)                        \
-	{                                                                                   \
-		void *host;                                                                 \
-                                                                                            \
-		if (vms_tlb_hit(cpu, addr, (bits) / 8, VMS_TLB_READ, &host)) {              \
-			*value = __atomic_load_n((uint##bits##_t *)host, __ATOMIC_RELAXED); \
-			vms_tlb_end(cpu);                                                   \
-			return true;                                                        \
-		}                                                                           \
-		return vms_tlb_load_slow(cpu, addr, (bits) / 8, value);                     \
-	}                                                                                   \
-                                                                                            \
-	static inline bool vms_tlb_store##bits(struct vms_cpu *cpu, uint64_t addr,          \
-					       uint##bits##_t value)                        \
-	{                                                                                   \
-		void *host;                                                                 \
-                                                                                            \
-		if (vms_tlb_hit(cpu, addr, (bits) / 8, VMS_TLB_WRITE, &host)) {             \
-			__atomic_store_n((uint##bits##_t *)host, value, __ATOMIC_RELAXED);  \
-			vms_tlb_end(cpu);                                                   \
-			return true;                                                        \
-		}                                                                           \
-		return vms_tlb_store_slow(cpu, addr, (bits) / 8, value);                    \
+#define VMS_TLB_ACCESSES(bits)								\
+	static inline bool vms_tlb_load##bits(struct vms_cpu *cpu, uint64_t addr,	\
+					      uint##bits##_t *value)			\
+	{										\
+		uint64_t slow; /* so that *value need not be in memory */		\
+		void *host;								\
+											\
+		if (vms_tlb_hit(cpu, addr, (bits) / 8, VMS_TLB_READ, &host)) {		\
+			*value = __atomic_load_n((uint##bits##_t *)host, __ATOMIC_RELAXED);\
+			vms_tlb_end(cpu);						\
+			return true;							\
+		}									\
+		if (!vms_tlb_load_slow(cpu, addr, (bits) / 8, &slow))			\
+			return false;							\
+		*value = (uint##bits##_t)slow;						\
+		return true;								\
+	}										\
+											\
+	static inline bool vms_tlb_store##bits(struct vms_cpu *cpu, uint64_t addr,	\
+					       uint##bits##_t value)			\
+	{										\
+		void *host;								\
+											\
+		if (vms_tlb_hit(cpu, addr, (bits) / 8, VMS_TLB_WRITE, &host)) {		\
+			__atomic_store_n((uint##bits##_t *)host, value, __ATOMIC_RELAXED);\
+			vms_tlb_end(cpu);						\
+			return true;							\
+		}									\
+		return vms_tlb_store_slow(cpu, addr, (bits) / 8, value);		\
 	}
 
 VMS_TLB_ACCESSES(8)

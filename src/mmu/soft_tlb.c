@@ -25,7 +25,7 @@
  * takers at a time, of different stripes, do not disturb each other: tags are only emptied.
  *
  * Invariants:
- *	1 a tag is VMS_TLB_EMPTY, or VMS_TLB_IN and the address of a page that belongs there
+ *	1 a tag is VMS_TLB_NONE, or the address of a page that belongs there
  *	2 while a page's stripe is not locked, a TLB whose thread is not inside holds nothing of the
  *	  page that the page table does not hold: where it has a tag, the entry has that right,
  *	  SEEN, and the host address page + addend
@@ -51,7 +51,8 @@
 #define SPINS	   200u /* before a waiter gives its processor away */
 #define TURN_SHIFT 10u	/* `inside` out of line: turns << TURN_SHIFT | VMS_TLB_SLOW */
 
-_Static_assert(sizeof(struct vms_tlb_entry) == 1u << VMS_TLB_ENTRY_SHIFT, "vms_tlb_hit counts in them");
+_Static_assert(sizeof(struct vms_tlb_entry) == 1u << VMS_TLB_ENTRY_SHIFT,
+	       "vms_tlb_hit counts in them");
 _Static_assert(offsetof(struct vms_cpu, entry) == 128 && sizeof(struct vms_cpu) % 64 == 0,
 	       "what other threads write is in lines of its own");
 
@@ -62,7 +63,7 @@ static uint64_t tag_of(const struct vms_tlb_entry *e, unsigned k)
 
 static void empty_tag(struct vms_tlb_entry *e, unsigned k)
 {
-	__atomic_store_n(&e->tag[k], VMS_TLB_EMPTY, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->tag[k], VMS_TLB_NONE, __ATOMIC_RELAXED);
 }
 
 /* ---- The validator ---- */
@@ -70,15 +71,14 @@ static void empty_tag(struct vms_tlb_entry *e, unsigned k)
 static int check_entry(struct soft *soft, const struct vms_tlb_entry *e, unsigned i)
 {
 	for (unsigned k = 0; k < 3; k++) {
-		uint64_t tag = tag_of(e, k), page = tag & ~VMS_TLB_IN, entry;
+		uint64_t page = tag_of(e, k), entry;
 		_Atomic(uint64_t) *slot;
 
-		if (tag == VMS_TLB_EMPTY)
+		if (page == VMS_TLB_NONE)
 			continue;
-		if (!soft->caches || !(tag & VMS_TLB_IN) ||
-		    page & ((UINT64_C(1) << soft->shift) - 1) ||
+		if (!soft->caches || page & ((UINT64_C(1) << soft->shift) - 1) ||
 		    (page >> soft->shift & (VMS_TLB_ENTRIES - 1)) != i)
-			return fail(-EINVAL, "soft: tag %#" PRIx64 " in TLB entry %u", tag, i);
+			return fail(-EINVAL, "soft: tag %#" PRIx64 " in TLB entry %u", page, i);
 		slot = soft_slot(soft, page >> soft->shift);
 		entry = slot ? atomic_load_explicit(slot, memory_order_relaxed) : 0;
 		if (!(entry & UINT64_C(1) << k) || !(entry & SEEN) ||
@@ -94,8 +94,8 @@ static int check_entry(struct soft *soft, const struct vms_tlb_entry *e, unsigne
 int check_cpus(struct soft *soft)
 {
 	for (const struct vms_cpu *cpu = soft->cpus; cpu; cpu = cpu->next) {
-		if (__atomic_load_n(&cpu->inside, __ATOMIC_SEQ_CST) || cpu->soft != soft ||
-		    *cpu->link != cpu)
+		if (__atomic_load_n(&cpu->inside, __ATOMIC_SEQ_CST) != VMS_TLB_NONE ||
+		    cpu->soft != soft || *cpu->link != cpu)
 			return fail(-EINVAL, "soft: a cpu is inside, or badly linked");
 		for (unsigned i = 0; i < VMS_TLB_ENTRIES; i++) {
 			int err = check_entry(soft, &cpu->entry[i], i);
@@ -122,9 +122,14 @@ void soft_cpu_init(struct soft *soft, struct vms_cpu *cpu)
 	memset(cpu, 0, sizeof(*cpu));
 	cpu->shift = soft->shift;
 	cpu->index_shift = soft->shift - VMS_TLB_ENTRY_SHIFT;
-	cpu->page_mask = ~((UINT64_C(1) << soft->shift) - 1);
+	for (unsigned i = 0; i < 5; i++)
+		cpu->mask[i] = ~((UINT64_C(1) << soft->shift) - (UINT64_C(1) << i));
+	cpu->inside = VMS_TLB_NONE;
 	cpu->soft = soft;
 	cpu->owner = me();
+	for (unsigned i = 0; i < VMS_TLB_ENTRIES; i++)
+		for (unsigned k = 0; k < 3; k++)
+			empty_tag(&cpu->entry[i], k);
 	stripes_take(soft, ALL_STRIPES);
 	cpu->next = soft->cpus;
 	if (cpu->next)
@@ -163,9 +168,9 @@ static void barrier(const struct world *w)
 static void empty_tags(struct vms_tlb_entry *e, const struct shot *s)
 {
 	for (unsigned k = 0; k < 3; k++) {
-		uint64_t tag = tag_of(e, k), page = tag & ~VMS_TLB_IN;
+		uint64_t page = tag_of(e, k);
 
-		if (tag != VMS_TLB_EMPTY && page >= s->lo && page <= s->hi)
+		if (page != VMS_TLB_NONE && page >= s->lo && page <= s->hi)
 			empty_tag(e, k);
 	}
 }
@@ -184,9 +189,9 @@ static void empty_tlb(struct vms_cpu *cpu, const struct shot *s)
 static void wait_outside(struct vms_cpu *cpu, const struct shot *s)
 {
 	uint64_t mark = __atomic_load_n(&cpu->inside, __ATOMIC_SEQ_CST);
-	uint64_t page = mark & cpu->page_mask;
+	uint64_t page = mark & cpu->mask[0];
 
-	if (!mark)
+	if (mark == VMS_TLB_NONE)
 		return;
 	if (!(mark & VMS_TLB_SLOW) && !(s->any && page >= s->lo && page <= s->hi))
 		return;
@@ -234,7 +239,7 @@ static void fill(struct vms_cpu *cpu, uint64_t page, _Atomic(uint64_t) *slot, ui
 	e->addend = (entry & HOST_MASK) - page;
 	for (unsigned k = 0; k < 3; k++) {
 		if (entry & UINT64_C(1) << k)
-			__atomic_store_n(&e->tag[k], page | VMS_TLB_IN, __ATOMIC_SEQ_CST);
+			__atomic_store_n(&e->tag[k], page, __ATOMIC_SEQ_CST);
 		else
 			empty_tag(e, k);
 	}
@@ -261,8 +266,8 @@ static char *look_up(struct vms_cpu *cpu, uint64_t gva, enum vms_tlb_access acce
 	} while (!atomic_compare_exchange_weak(slot, &entry, entry | SEEN));
 	entry |= SEEN;
 	if (cpu->soft->caches)
-		fill(cpu, gva & cpu->page_mask, slot, entry);
-	return (char *)(uintptr_t)(entry & HOST_MASK) + (gva & ~cpu->page_mask);
+		fill(cpu, gva & cpu->mask[0], slot, entry);
+	return (char *)(uintptr_t)(entry & HOST_MASK) + (gva & ~cpu->mask[0]);
 }
 
 static void mark_slow(struct vms_cpu *cpu)
@@ -332,7 +337,7 @@ static void copy_aligned(void *host, void *value, unsigned size, enum vms_tlb_ac
 static bool copy_slow(struct vms_cpu *cpu, uint64_t gva, void *value, unsigned size,
 		      enum vms_tlb_access access)
 {
-	uint64_t here = ~cpu->page_mask + 1 - (gva & ~cpu->page_mask); /* bytes on gva's page */
+	uint64_t here = ~cpu->mask[0] + 1 - (gva & ~cpu->mask[0]); /* bytes on gva's page */
 	char *host, *rest = NULL;
 
 	mark_slow(cpu);
@@ -355,19 +360,38 @@ static bool copy_slow(struct vms_cpu *cpu, uint64_t gva, void *value, unsigned s
 	return true;
 }
 
-bool vms_tlb_load_slow(struct vms_cpu *cpu, uint64_t addr, unsigned size, void *value)
+union sized {
+	uint8_t v8;
+	uint16_t v16;
+	uint32_t v32;
+	uint64_t v64;
+};
+
+bool vms_tlb_load_slow(struct vms_cpu *cpu, uint64_t addr, unsigned size, uint64_t *value)
 {
-	return copy_slow(cpu, addr, value, size, VMS_TLB_READ);
+	union sized v;
+
+	if (!copy_slow(cpu, addr, &v, size, VMS_TLB_READ))
+		return false;
+	switch (size) {
+	case 1:
+		*value = v.v8;
+		break;
+	case 2:
+		*value = v.v16;
+		break;
+	case 4:
+		*value = v.v32;
+		break;
+	default:
+		*value = v.v64;
+	}
+	return true;
 }
 
 bool vms_tlb_store_slow(struct vms_cpu *cpu, uint64_t addr, unsigned size, uint64_t value)
 {
-	union {
-		uint8_t v8;
-		uint16_t v16;
-		uint32_t v32;
-		uint64_t v64;
-	} v;
+	union sized v;
 
 	switch (size) {
 	case 1:
