@@ -1415,6 +1415,8 @@ static void do_look(void)
 
 static void do_reclaim(void)
 {
+	if (nested) /* a page that somebody waits to write stays */
+		return;
 	for (struct naive_content *c = naive_contents; c; c = c->next)
 		c->high = false;
 	for (unsigned k = 0; k < SIDES; k++)
