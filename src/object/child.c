@@ -178,8 +178,7 @@ static int may_copy(const struct birth *b, enum vms_child_kind kind)
 	int err = copy_allowed(b->pc, kind);
 
 	if (!err && is_slice(b->pv) && !is_root(b->pc))
-		err = fail(-ENOTSUP,
-			   "a slice has no snapshots, but of a pager's or file's object");
+		err = fail(-ENOTSUP, "a slice has no snapshots, but of a pager's or file's object");
 	if (!err && (b->pc->flags & VMS_OBJECT_DISCARDABLE))
 		err = fail(-ENOTSUP, "a discardable object has no children");
 	return err;

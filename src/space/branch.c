@@ -63,7 +63,8 @@ struct twin {
 struct branch {
 	struct vms_space *s, *made;
 	const struct world *w;
-	struct map *maps; /* the source's; the first n_rmaps of them with the branch's obj and rmap */
+	/* The source's; the first n_rmaps of them have the branch's obj and rmap. */
+	struct map *maps;
 	size_t n, n_rmaps;
 	struct twin *twins;
 	size_t n_twins, room; /* room: of the memory */
@@ -104,8 +105,7 @@ static bool is_first_of_content(const struct branch *b, size_t i)
 
 static bool is_first_of_family(const struct branch *b, size_t i)
 {
-	return i == 0 ||
-	       content_of(&b->twins[i - 1])->family != content_of(&b->twins[i])->family;
+	return i == 0 || content_of(&b->twins[i - 1])->family != content_of(&b->twins[i])->family;
 }
 
 static bool is_shared(const struct map *m)
@@ -147,9 +147,8 @@ static int may_branch(const struct branch *b, const struct vms_mmu *mmu)
 		const char *what = obstacle(m, mmu);
 
 		if (what)
-			return fail(-ENOTSUP,
-				    "branch: [%#" PRIx64 ", %#" PRIx64 "] shows %s%s", m->start,
-				    m->last, what,
+			return fail(-ENOTSUP, "branch: [%#" PRIx64 ", %#" PRIx64 "] shows %s%s",
+				    m->start, m->last, what,
 				    is_shared(m) ? "" : ": no snapshot without VMS_MAP_SHARE");
 	}
 	for (size_t i = 0; i < b->n && !err; i++)
@@ -269,8 +268,7 @@ static int copy_regions(struct branch *b) REQUIRES(b->s->space.lock)
 		}
 		*link = region_like(b, next, parent, up);
 		if (!*link)
-			return fail(-ENOMEM, "branch: no memory for %zu regions",
-				    b->s->regions.n);
+			return fail(-ENOMEM, "branch: no memory for %zu regions", b->s->regions.n);
 		n = *link;
 		r = next;
 	}
@@ -314,9 +312,9 @@ static int make_twins(struct branch *b)
 
 		t->copy = (struct copy){ .from = from, .window = UINT64_MAX };
 		if (first) {
-			err = copy_prepare(&t->copy, from->flags,
-					   atomic_load_explicit(&from->npages,
-								memory_order_relaxed));
+			err = copy_prepare(
+				&t->copy, from->flags,
+				atomic_load_explicit(&from->npages, memory_order_relaxed));
 			if (err) {
 				t->copy.to = NULL;
 				break;
@@ -409,10 +407,10 @@ static int all_ready(const struct branch *b) UNCHECKED_LOCKS
 
 		if (!is_first_of_content(b, i))
 			continue;
-		atomic_store_explicit(&copy->to->npages,
-				      atomic_load_explicit(&copy->from->npages,
-							   memory_order_relaxed),
-				      memory_order_release);
+		atomic_store_explicit(
+			&copy->to->npages,
+			atomic_load_explicit(&copy->from->npages, memory_order_relaxed),
+			memory_order_release);
 		copy->to->stream = copy->from->stream;
 		err = copy_ready(copy, b->n_copies);
 	}
@@ -495,7 +493,8 @@ static int make_space(struct branch *b, const struct vms_branch_params *p)
 						 .lo = s->space.first,
 						 .hi = s->space.last + 1,
 						 .mmu = p->mmu,
-						 .fault_around = (uint32_t)(s->around / s->granule) };
+						 .fault_around =
+							 (uint32_t)(s->around / s->granule) };
 
 	return vms_space_create(&params, &b->made);
 }
