@@ -93,7 +93,21 @@ static void fault_init(struct fault *f, struct vms_space *s, uint32_t access, en
 	f->eager = ops->caps & ENTRIES_EAGER;
 	f->stretch = ops->stretch;
 	f->brought = false;
-	ask_init(&f->ask, wait);
+	f->ask.kind = ASK_NOTHING;
+	f->ask.tries = 0;
+	f->ask.pages = 0;
+	f->ask.wait = wait;
+	if (wait)
+		vms_wait_cancel(wait);
+}
+
+/* Where a pager may be asked: a wait of ours, if the caller has none. The others are spared it. */
+static void ready_to_ask(struct fault *f)
+{
+	const struct content *c = f->spot.c;
+
+	if (!f->ask.wait && (c->kind == CONTENT_PAGED || c->below))
+		vms_wait_init(&f->ask.own);
 }
 
 static bool writes(const struct fault *f)
@@ -360,6 +374,7 @@ static int have(struct fault *f) REQUIRES(f->spot.c->family->lock)
 	f->how = COUNT_OWN;
 	if (c->kind == CONTENT_HOST || c->kind == CONTENT_FILE || f->way == WAY_PRESENT)
 		return SPOT_HERE;
+	ready_to_ask(f);
 	s = content_see(c, page);
 	f->how = how_it_comes(f, &s, s.frame && content_own(c, page) == s.frame);
 	n = f->way == WAY_AROUND ? 1 : pages_left(f);
@@ -521,6 +536,11 @@ static int install_first(struct fault *f, struct runs *r, struct run *run)
 		if (first + run->n > page)
 			break;
 	}
+	/* Zeros are shown only where they are asked for. */
+	if (f->way == WAY_AROUND && is_zero(&run->seen)) {
+		run->first = page;
+		run->n = 1;
+	}
 	rmap_held(rmap);
 	if (f->guard.from < run->first || f->guard.to >= run->first + run->n)
 		rmap_unguard(rmap); /* the run does not replace them all */
@@ -541,13 +561,22 @@ static int install_first(struct fault *f, struct runs *r, struct run *run)
 /* The first page of [at, end) that may have a frame. */
 static uint64_t next_frame(struct runs *r, uint64_t at, uint64_t end)
 {
-	const struct content *c = r->c;
+	if (r->c->below)
+		return min_u64(at, end);
+	while (at < end) {
+		const _Atomic(slot_t) *slots;
+		uint64_t start, n;
 
-	if (c->below)
-		return at;
-	while (at < end && !slot_is_frame(look_own(&r->l, at)))
-		at++;
-	return at;
+		look_own(&r->l, at);
+		slots = r->l.own.slots;
+		start = r->l.own_at;
+		n = min_u64(r->l.own.n, end - start);
+		for (uint64_t i = at - start; slots && i < n; i++)
+			if (slot_is_frame(atomic_load_explicit(&slots[i], memory_order_relaxed)))
+				return start + i;
+		at = start + n;
+	}
+	return end;
 }
 
 /* Further pages of the window that exist and may be written as the first may. */
@@ -558,6 +587,8 @@ static void install_others(struct fault *f, struct runs *r, const struct run *fi
 	uint64_t at = page_of(f, f->from), end = page_of(f, f->to - 1) + 1;
 	struct run run;
 
+	if (at == first->first)
+		at += first->n;
 	for (at = next_frame(r, at, end); at < end; at = next_frame(r, at + run.n, end)) {
 		uint64_t to = f->to;
 
@@ -741,10 +772,9 @@ static void count_result(struct fault *f, enum vms_fault_result r)
 {
 	struct vms_space *s = f->spot.s;
 
-	count_add(s, COUNT_RESULT + (unsigned)r, 1);
+	count_add(s, r == VMS_FAULT_OK ? f->how : COUNT_RESULT + (unsigned)r, 1);
 	if (r != VMS_FAULT_OK)
 		return;
-	count_add(s, f->how, 1);
 	if (f->around)
 		count_add(s, COUNT_AROUND, f->around / s->granule);
 }

@@ -230,7 +230,8 @@ struct vms_region *vms_space_root(struct vms_space *space)
 /* ---- What it tells ---- */
 
 static atomic_uint next_stripe;
-static _Thread_local unsigned stripe; /* 0: none yet */
+/* 0: none yet */
+static _Thread_local unsigned stripe __attribute__((tls_model("initial-exec")));
 
 void count_add(struct vms_space *s, unsigned count, uint64_t n)
 {
@@ -269,7 +270,6 @@ int vms_space_info(struct vms_space *s, struct vms_space_info *info)
 	info->splits = s->space.splits;
 	info->merges = s->space.merges;
 	lock_drop(&s->space.lock);
-	info->ok = count_sum(s, COUNT_RESULT + VMS_FAULT_OK);
 	info->wait = count_sum(s, COUNT_RESULT + VMS_FAULT_WAIT);
 	info->not_mapped = count_sum(s, COUNT_RESULT + VMS_FAULT_NOT_MAPPED);
 	info->denied = count_sum(s, COUNT_RESULT + VMS_FAULT_DENIED);
@@ -282,6 +282,8 @@ int vms_space_info(struct vms_space *s, struct vms_space_info *info)
 	info->zero = count_sum(s, COUNT_ZERO);
 	info->copied = count_sum(s, COUNT_COPIED);
 	info->fresh = count_sum(s, COUNT_FRESH);
+	/* Each came in one of these ways, so it is not counted twice. */
+	info->ok = info->own + info->ancestor + info->zero + info->copied + info->fresh;
 	info->around = count_sum(s, COUNT_AROUND);
 	info->again = count_sum(s, COUNT_AGAIN);
 	return 0;

@@ -121,6 +121,9 @@ static void around_what_exists(void **state)
 	assert_string_equal(picture(f, BASE + 32 * P, 8), "...rww..");
 	assert_int_equal(fault(f, BASE + 31 * P, R), VMS_FAULT_OK);
 	assert_string_equal(picture(f, BASE + 28 * P, 8), "...r...r");
+	assert_ok(vms_object_op(f->obj, VMS_OBJECT_ZERO, 20 * P, 8 * P, NULL));
+	assert_int_equal(fault(f, BASE + 22 * P, R), VMS_FAULT_OK);
+	assert_string_equal(picture(f, BASE + 16 * P, 16), "w.....r........r");
 }
 
 /* Only pages that are as writable as the first. */
