@@ -43,6 +43,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/trace.h"
 
 /* <linux/membarrier.h> is not everywhere. */
 #define BARRIER_EXPEDITED (1 << 3)
@@ -202,13 +203,15 @@ static void wait_outside(struct vms_cpu *cpu, const struct shot *s)
 
 static void leave(struct soft *soft, const struct shot *s)
 {
-	bool others = false;
+	unsigned others = 0;
 
 	for (struct vms_cpu *cpu = soft->cpus; cpu; cpu = cpu->next) {
 		if (s->any && soft->caches)
 			empty_tlb(cpu, s);
-		others |= cpu->owner != me();
+		others += cpu->owner != me();
 	}
+	if (s->any)
+		TRACE(shoot, s->lo, s->hi + ((UINT64_C(1) << soft->shift) - 1), others);
 	if (!others)
 		return;
 	atomic_fetch_add_explicit(&soft->barriers, 1, memory_order_relaxed);
