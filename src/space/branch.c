@@ -472,9 +472,13 @@ static void let_go(struct branch *b)
 		if (t->to)
 			object_unref(&t->to->object);
 	}
-	for (size_t i = b->n_twins; i-- > 0;)
-		if (is_first_of_content(b, i) && b->twins[i].copy.to)
-			content_unref(b->twins[i].copy.to);
+	/* The source's views may have gone: its lock is free. */
+	for (size_t i = b->n_twins; i-- > 0;) {
+		struct content *to = b->twins[i].copy.to;
+
+		if (to && (i == 0 || b->twins[i - 1].copy.to != to))
+			content_unref(to);
+	}
 	if (b->twins)
 		b->w->free(b->w, b->twins, b->room * sizeof(*b->twins));
 	if (b->maps)
