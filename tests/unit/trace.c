@@ -242,7 +242,7 @@ static void a_child_writes_its_own(void **state)
 {
 	struct vms_trace_event e[4];
 	uint64_t cursor = 0;
-	int status;
+	int status = -1;
 	pid_t child;
 
 	assert_int_equal(vms_trace_start("copy"), 0);

@@ -29,13 +29,12 @@
 #define SHOW_UNKNOWN UINT64_MAX
 
 /* show_map.flags */
-#define SHOW_SHARED 0x01u /* writes are seen by others */
+#define SHOW_SHARED 0x01u /* writes are seen by others; of a space: by its branches (VMS_MAP_SHARE) */
 #define SHOW_LOCKED 0x02u
 #define SHOW_GROWS  0x04u /* downwards */
 #define SHOW_SEALED 0x08u
 #define SHOW_FIXED  0x10u /* VMS_MAP_FIXED_SIZE */
 #define SHOW_STREAM 0x20u /* VMS_MAP_STREAM */
-#define SHOW_COPIED 0x40u /* a branch of the space gets a copy (not VMS_MAP_SHARE) */
 /* The name of a flag by its bit's number, NULL past the last. */
 const char *show_flag(unsigned bit);
 

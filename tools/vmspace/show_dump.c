@@ -208,7 +208,7 @@ static int by_id(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* A mapping that shows all of an object has as many pages as the object. */
+/* A mapping that shows all of an object has as many pages as the object, and shares as many. */
 static void spread_residency(struct scene *s)
 {
 	if (s->n_objects != 0)
@@ -219,12 +219,14 @@ static void spread_residency(struct scene *s)
 		const struct show_object *o =
 			bsearch(&key, s->object, s->n_objects, sizeof(key), by_id);
 
-		if (o == NULL || m->resident != SHOW_UNKNOWN || m->off != 0 ||
+		if (o == NULL || m->shared != SHOW_UNKNOWN || m->off != 0 ||
 		    o->resident == SHOW_UNKNOWN || o->bytes == SHOW_UNKNOWN ||
 		    m->last - m->start < o->bytes - 1)
 			continue;
-		m->resident = o->resident;
-		m->shared = o->own <= o->resident ? o->resident - o->own : SHOW_UNKNOWN;
+		if (m->resident == SHOW_UNKNOWN)
+			m->resident = o->resident;
+		if (o->own <= o->resident)
+			m->shared = o->resident - o->own;
 		s->residency = true;
 	}
 }

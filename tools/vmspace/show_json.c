@@ -8,16 +8,22 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 void show_quoted(FILE *out, const char *s)
 {
 	fputc('"', out);
-	for (; *s != '\0'; s++) {
-		if (*s == '"' || *s == '\\')
-			fprintf(out, "\\%c", *s);
-		else if ((unsigned char)*s < ' ' || *s == '<' || *s == '\x7f')
-			fprintf(out, "\\u%04x", (unsigned)(unsigned char)*s);
+	while (*s != '\0') {
+		unsigned char c = (unsigned char)*s;
+		size_t n = utf8_length(s);
+
+		if (c == '"' || c == '\\')
+			fprintf(out, "\\%c", c);
+		else if (c < ' ' || c == '<' || c == 0x7f || n == 0)
+			fprintf(out, "\\u%04x", c); /* what is no UTF-8 as Latin-1 */
 		else
-			fputc(*s, out);
+			fwrite(s, 1, n, out);
+		s += n != 0 ? n : 1;
 	}
 	fputc('"', out);
 }

@@ -10,7 +10,7 @@
 const char *show_flag(unsigned bit)
 {
 	static const char *const names[] = {"shared", "locked",	    "grows down", "sealed",
-					    "fixed size", "stream", "copied"};
+					    "fixed size", "stream"};
 
 	return bit < sizeof(names) / sizeof(names[0]) ? names[bit] : NULL;
 }

@@ -60,17 +60,22 @@ static void put_heading(FILE *out, const struct scene *s, int width)
 	fputs("what\n", out);
 }
 
+static void put_range(FILE *out, uint64_t start, uint64_t last, int width)
+{
+	fprintf(out, "  %*" PRIx64 "-", width, start);
+	if (last == UINT64_MAX)
+		fprintf(out, "%-*s", width, "2^64");
+	else
+		fprintf(out, "%-*" PRIx64, width, last + 1);
+}
+
 static void put_map(FILE *out, const struct scene *s, const struct show_map *m, int width,
 		    bool colour)
 {
-	char size[16], prot[4], end[24];
+	char size[16], prot[4];
 
-	if (m->last == UINT64_MAX)
-		snprintf(end, sizeof(end), "%-*s", width, "2^64");
-	else
-		snprintf(end, sizeof(end), "%-*" PRIx64, width, m->last + 1);
-	fprintf(out, "  %*" PRIx64 "-%s%7s  ", width, m->start, end,
-		picture_size(size, sizeof(size), m->last - m->start + 1));
+	put_range(out, m->start, m->last, width);
+	fprintf(out, "%7s  ", picture_size(size, sizeof(size), m->last - m->start + 1));
 	picture_bar(out, m->last - m->start + 1, m->prot, colour);
 	fprintf(out, "  %s%c", show_prot(m->prot, prot), m->flags & SHOW_SHARED ? 's' : 'p');
 	if (s->ceilings)
@@ -132,9 +137,9 @@ static void put_regions(FILE *out, const struct scene *s, int width)
 		const struct show_region *r = &s->region[i];
 		char size[16], prot[4];
 
-		fprintf(out, "  %*" PRIx64 "-%-*" PRIx64 "%7s  %s%c    ", width, r->start, width,
-			r->last + 1, picture_size(size, sizeof(size), r->last - r->start + 1),
-			show_prot(r->rights, prot), r->rights & 8 ? 's' : '-');
+		put_range(out, r->start, r->last, width);
+		fprintf(out, "%7s  %s%c    ",
+			picture_size(size, sizeof(size), r->last - r->start + 1), show_prot(r->rights, prot), r->rights & 8 ? 's' : '-');
 		for (unsigned d = 0; d < r->depth; d++)
 			fputs("· ", out);
 		fputs(r->depth == 0 ? "root\n" : "region\n", out);

@@ -95,7 +95,7 @@ def page_data(path):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
 
 
-FLAGS = ('shared', 'locked', 'grows down', 'sealed', 'fixed size', 'stream', 'copied')
+FLAGS = ('shared', 'locked', 'grows down', 'sealed', 'fixed size', 'stream')
 PROTS = ('---', 'r--', '-w-', 'rw-', '--x', 'r-x', '-wx', 'rwx')
 
 
@@ -205,7 +205,7 @@ def dump(trace):
                'objects': [{'id': 7, 'kind': 'anon', 'name': 'a<b>\u00e4\U0001f600"', 'bytes': 8192, 'resident': 8192,
                             'own': 4096, 'parent': 3, 'snapshot': True}],
                'mappings': [{'start': '0x1000', 'end': '0x3000', 'prot': 'rw-', 'ceiling': 'rwx', 'depth': 1, 'object': 7,
-                             'off': '0x0', 'what': 'anon a<b>', 'flags': ['copied']},
+                             'off': '0x0', 'what': 'anon a<b>', 'flags': ['stream']},
                             {'start': '0xfffffffffffffc00', 'end': '0x10000000000000000', 'prot': '---',
                              'what': '</script><script>alert(1)</script>'}]}
         name = with_text(d, json.dumps(big))
@@ -241,6 +241,38 @@ def dump(trace):
                 f.write(bad)
             p = subprocess.run([VMSPACE, 'show', r.choice(('--json', '--html=-')), d + '/bad'], capture_output=True)
             assert p.returncode in (0, 2), (p.returncode, bytes(bad))
+
+
+def space(program):
+    """A program's own space: what it dumped is what it says of its mappings, region by region."""
+    r = subprocess.run([program], capture_output=True, text=True, timeout=60)
+    assert r.returncode == 0, r.stderr
+    wanted = []
+    for line in r.stderr.splitlines():
+        start, end, prot, off, obj = line.split()
+        wanted.append((int(start, 16), int(end, 16) or 1 << 64, PROTS[int(prot)], int(off, 16), int(obj)))
+    with tempfile.TemporaryDirectory() as d:
+        name = with_text(d, r.stdout)
+        s = scene(name)
+        assert [(int(m['start'], 16), int(m['end'], 16), m['prot'], int(m['off'], 16), m['object'])
+                for m in s['mappings']] == wanted and len(wanted) > 5
+        regions = [(int(g['start'], 16), int(g['end'], 16), g['depth']) for g in s['regions']]
+        assert len(regions) == 3
+        for m in s['mappings']:
+            assert m['depth'] == max(g[2] for g in regions if g[0] <= int(m['start'], 16) < g[1])
+        by_name = {o['name']: o for o in s['objects']}
+        ram, copy = by_name['guest ram'], by_name['checkpoint']
+        assert 0 < ram['own'] < ram['resident'] and 0 < copy['own'] < copy['resident']
+        assert copy['parent'] == ram['id'] and copy['snapshot'] and copy['resident'] >= 40 * 4096
+        last = s['mappings'][-1]
+        assert last['end'] == '0x10000000000000000' and last['resident'] == 4 * 4096
+        told = show(name)
+        for words in ('guest ram', 'snapshot of', '2^64', 'region', 'fault_ok', 'r-xp/rwx'):
+            assert words in told, words
+        show('--html', d + '/page.html', name)
+        page_data(d + '/page.html')
+        if browser.find() is not None:
+            in_browser(name)
 
 
 def refusals(trace):
@@ -303,6 +335,7 @@ def walk(b, path):
         assert 0 < len(rows) <= len(maps) or not maps
         for row, m in zip(rows, maps):  # the first are in sight
             assert row.startswith(f'{m["start"][2:]}-{m["end"][2:]}') and m['prot'] in row and m['what'] in row, (row, m)
+        assert b.run('document.scripts.length') == 2
 
     agrees(n)
     if n == 0:
@@ -335,5 +368,5 @@ def walk(b, path):
     assert scene('--at', str(at), path)['mappings'][0]['start'] in tip, tip
 
 
-CASES = {f.__name__.replace('_', '-'): f for f in (recording, page, script, process, dump, refusals, in_browser)}
+CASES = {f.__name__.replace('_', '-'): f for f in (recording, page, script, process, dump, space, refusals, in_browser)}
 CASES[CASE](*ARGS)

@@ -15,7 +15,7 @@
 (() => {
 const data = JSON.parse(document.getElementById('data').textContent);
 const $ = id => document.getElementById(id);
-const FLAGS = ['shared', 'locked', 'grows down', 'sealed', 'fixed size', 'stream', 'copied'];
+const FLAGS = ['shared', 'locked', 'grows down', 'sealed', 'fixed size', 'stream'];
 const SHARED = 1, ROW = 26;
 const PROTS = ['---', 'r--', '-w-', 'rw-', '--x', 'r-x', '-wx', 'rwx'];
 
@@ -354,7 +354,10 @@ function details(m) {
 	list.push(['shows', nameOf(m)]);
 	if (m.off !== '0' || /file/.test(nameOf(m)))
 		list.push(['from offset', '0x' + m.off]);
-	list.push(['writes', m.flags & SHARED ? 'are seen by others' : 'stay private']);
+	if (data.kind === 'space')
+		list.push(['a branch', m.flags & SHARED ? 'shows the same object' : 'gets a copy']);
+	else
+		list.push(['writes', m.flags & SHARED ? 'are seen by others' : 'stay private']);
 	if (flagsOf(m))
 		list.push(['also', flagsOf(m)]);
 	if (m.resident !== null)
@@ -477,7 +480,7 @@ function legend() {
 	names.forEach((n, i) => add(el('span', 'rights r' + i, letters[i]), n));
 	add(el('b', '', '· ı'), 'where narrow: a dot for w, a stroke for x');
 	add(el('b', '', '┊'), 'hole, folded');
-	add(el('b', '', '═'), 'double rule, letter s: writes are shared');
+	add(el('b', '', '═'), 'double rule, letter s: ' + (data.kind === 'space' ? 'shared with branches' : 'writes are shared'));
 	if (data.residency)
 		add(el('b', '', '▔'), 'bar on top: in memory; hatched: shared with others');
 }
