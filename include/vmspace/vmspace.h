@@ -8,7 +8,7 @@
  * Three kinds of result, never mixed:
  *
  *	library calls	0, or a negative errno; the sentence for a person is vms_last_error()
- *	faults		an enum (mman.h)
+ *	faults		an enum (mman.h, space.h)
  *	guest calls	what the guest sees: a value, or the guest's own negative errno (mman.h)
  */
 #ifndef VMSPACE_VMSPACE_H
@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Version of the header; vms_version() tells that of the library. */
-#define VMS_VERSION "0.2.0"
+#define VMS_VERSION "0.3.0"
 
 /* Rights of a mapping. The values are Linux's PROT_READ, PROT_WRITE, PROT_EXEC. */
 #define VMS_PROT_NONE  0u
@@ -37,7 +37,7 @@ extern "C" {
 #define VMS_PROT_EXEC  4u
 
 /*
- * vms_version - the library's version, such as "0.2.0".
+ * vms_version - the library's version, such as "0.3.0".
  *
  * Lifetime: static.	Since: 0.1
  */
