@@ -236,6 +236,59 @@ static void without_memory_nothing_is_written(void **state)
 	vms_region_unref(inner);
 }
 
+/* ---- While others edit ---- */
+
+static atomic_bool stop;
+
+/* All eight at once, to and fro. */
+static void *protect_all(void *arg)
+{
+	struct fixture *f = arg;
+
+	for (unsigned i = 0; !atomic_load(&stop); i++)
+		if (vms_protect(vms_space_root(f->s), BASE, 8 * P, i % 2 ? R : RW, 0))
+			return (void *)1;
+	return NULL;
+}
+
+static unsigned times(const char *text, const char *word)
+{
+	unsigned n = 0;
+
+	for (; (text = strstr(text, word)) != NULL; text++)
+		n++;
+	return n;
+}
+
+static void a_dump_is_of_one_instant(void **state)
+{
+	struct fixture *f = *state;
+	unsigned read = 0, write = 0;
+	pthread_t thread;
+	void *wrong;
+
+	make_own(f);
+	/* Pages that do not go on from each other: eight mappings. */
+	for (unsigned i = 0; i < 8; i++)
+		map(f, f->obj, BASE + i * P, (i % 2) * 2 * P, P, RW);
+	atomic_store(&stop, false);
+	assert_ok(pthread_create(&thread, NULL, protect_all, f));
+	for (unsigned i = 0; i < 300 || ((!read || !write) && i < 30000); i++) {
+		char *text = dumped(f, VMS_DUMP_JSON);
+		unsigned r = times(text, "\"prot\":\"r--\""), w = times(text, "\"prot\":\"rw-\"");
+
+		assert_true((r == 8 && w == 0) || (r == 0 && w == 8));
+		read += r;
+		write += w;
+		free(text);
+	}
+	assert_true(read && write);
+	atomic_store(&stop, true);
+	pthread_join(thread, &wrong);
+	assert_null(wrong);
+	unmap(f, BASE, 8 * P);
+}
+
 /* ---- Through a pipe, with signals ---- */
 
 static volatile sig_atomic_t alarms;
@@ -309,6 +362,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_wishes_are_refused, begin, end),
 		cmocka_unit_test_setup_teardown(every_mapping_is_there_once, begin, end),
 		cmocka_unit_test_setup_teardown(without_memory_nothing_is_written, begin, end),
+		cmocka_unit_test_setup_teardown(a_dump_is_of_one_instant, begin_threads, end),
 		cmocka_unit_test_setup_teardown(short_writes_and_signals, begin_threads, end),
 	};
 

@@ -224,13 +224,13 @@ function place(width) {
 
 	spots = [];
 	for (const m of items) {
-		const w = Math.max(scale < 1 ? .5 : 1, scale * (m.hole !== undefined ? fold : natural(m)));
+		const w = scale * (m.hole !== undefined ? fold : natural(m));
 		if (x + w > room && x > 0) {
 			x = 0;
 			y += LINE;
 		}
 		spots.push({ x: GUTTER + x, y, w, m, first: x === 0 || before === null || before.hole !== undefined });
-		x += w + (scale < 1 ? Math.min(2, 2 * scale) : 2);
+		x += w + 2 * scale;
 		before = m;
 	}
 	return y + LINE;
@@ -260,7 +260,7 @@ function axis() {
 		g.fillText('nothing is mapped', 4, 10);
 		return;
 	}
-	for (const s of spots) {
+	for (const [i, s] of spots.entries()) {
 		const m = s.m, mid = s.y + 18 + BOX / 2;
 
 		if (s.y !== line) {
@@ -268,7 +268,7 @@ function axis() {
 			label = 0;
 			g.fillStyle = c.dim;
 			/* A line that begins with a hole: what is behind it. */
-			const from = m.hole === undefined ? m : spots[spots.indexOf(s) + 1].m;
+			const from = m.hole === undefined ? m : spots[i + 1].m;
 			g.fillText(from.start.padStart(13), 2, mid);
 		}
 		if (m.hole !== undefined) {
@@ -316,7 +316,7 @@ function axis() {
 		if (s.first && s.x > GUTTER && s.x >= label) {
 			const text = m.start;
 			const room = 7 * text.length + 2;
-			if (clusterRoom(s) >= room) {
+			if (clusterRoom(i, room) >= room) {
 				g.fillStyle = c.dim;
 				g.fillText(text, s.x + 2, s.y + 8);
 				label = s.x + room + 8;
@@ -324,12 +324,13 @@ function axis() {
 		}
 	}
 }
-/* How far the line goes on before the next fold's size is written. */
-function clusterRoom(s) {
-	let i = spots.indexOf(s), end = s.x;
-	for (; i < spots.length && spots[i].y === s.y && spots[i].m.hole === undefined; i++)
+/* How far the line goes on before the next fold's size is written, as far as that matters. */
+function clusterRoom(i, enough) {
+	const { x, y } = spots[i];
+	let end = x;
+	for (; i < spots.length && spots[i].y === y && spots[i].m.hole === undefined && end - x < enough; i++)
 		end = spots[i].x + spots[i].w;
-	return end - s.x;
+	return end - x;
 }
 function spotAt(e) {
 	const box = $('axis').getBoundingClientRect(), x = e.clientX - box.left, y = e.clientY - box.top;
