@@ -14,7 +14,8 @@
  * Threads: every function may be called by any thread, also by one with a registered cpu, but not
  * between vms_tlb_begin and vms_tlb_end. They take locks of the soft MMU and no others, and call
  * nobody. Two wait for each other where they are about the same 512 pages, or by chance. In a
- * forked child only soft_destroy may be called, which then takes no notice of cpus.
+ * forked child, where the parent's other threads are not, nobody waits for their cpus, and
+ * soft_destroy takes no notice of any; it is for the forker that no thread held a lock.
  */
 #ifndef MMU_SOFT_H
 #define MMU_SOFT_H

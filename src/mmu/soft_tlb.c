@@ -41,6 +41,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fail.h"
 #include "base/trace.h"
@@ -212,7 +213,8 @@ static void leave(struct soft *soft, const struct shot *s)
 	}
 	if (s->any)
 		TRACE(shoot, s->lo, s->hi + ((UINT64_C(1) << soft->shift) - 1), others);
-	if (!others)
+	/* In a forked child there are no others: what they were doing stays as it was. */
+	if (!others || soft->pid != getpid())
 		return;
 	atomic_fetch_add_explicit(&soft->barriers, 1, memory_order_relaxed);
 	if (soft->caches)

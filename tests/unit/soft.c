@@ -3,8 +3,13 @@
 #include "check.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "mmu/soft.h"
 #include "mmu/soft_int.h"
@@ -518,6 +523,53 @@ static void without_membarrier(void **state)
 	assert_false(vms_tlb_load64(&f.cpu, 0x10000, &v));
 }
 
+/* A child of fork has none of the threads that were inside, and does not wait for them. */
+static atomic_int inside_step;
+
+static void *stay_inside(void *arg)
+{
+	struct vms_cpu *cpu = arg;
+	struct timespec t = { 0, 1000000 };
+
+	soft_cpu_init(f.soft, cpu);
+	assert_non_null(vms_tlb_begin(cpu, 0x10000, 8, VMS_TLB_READ));
+	atomic_store(&inside_step, 1);
+	while (atomic_load(&inside_step) == 1)
+		nanosleep(&t, NULL);
+	vms_tlb_end(cpu);
+	soft_cpu_fini(cpu);
+	return NULL;
+}
+
+static void forked_child(void **state)
+{
+	struct vms_cpu *cpu = aligned_alloc(64, sizeof(*cpu));
+	struct timespec t = { 0, 1000000 };
+	pthread_t thread;
+	int status;
+	pid_t pid;
+
+	assert_ok(soft_map_run(f.soft, 0x10000, host(0), 2, RW, SOFT_ERROR));
+	atomic_store(&inside_step, 0);
+	assert_ok(pthread_create(&thread, NULL, stay_inside, cpu));
+	while (!atomic_load(&inside_step))
+		nanosleep(&t, NULL);
+	pid = fork();
+	if (pid == 0) {
+		alarm(20);
+		soft_unmap(f.soft, 0x10000, 1);
+		soft_empty(f.soft);
+		_exit(soft_destroy(f.soft) ? 1 : 0);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	atomic_store(&inside_step, 2);
+	assert_ok(pthread_join(thread, NULL));
+	assert_int_equal(status, 0);
+	assert_entry(0x10000, host(0), RW);
+	free(cpu);
+}
+
 /* ---- every allocation refused in turn ---- */
 
 static void sweep_set_up(void *arg)
@@ -588,6 +640,7 @@ int main(void)
 		TEST(validator),
 		TEST(without_membarrier),
 		TEST(refused),
+		TEST(forked_child),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
