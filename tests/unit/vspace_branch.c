@@ -1,139 +1,16 @@
 // SPDX-License-Identifier: MIT
-/* Branches of spaces: what is copied, what stays one, at which instant, and what it costs. */
+/* Branches of spaces: what is copied, what stays one, and what it costs. */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "objects_kit.h"
+#include "branch_kit.h"
 
 #include "base/epoch.h"
 #include "object/look.h"
-#include "space/vspace.h"
 #include "vmspace/pager.h"
-#include "vmspace/space.h"
-#include "vmspace/tlb.h"
-
-#define HI   (UINT64_C(1) << 40)
-#define RW   (VMS_PROT_READ | VMS_PROT_WRITE)
-#define BASE UINT64_C(0x100000)
-
-/* ---- Spaces in one line ---- */
-
-static struct vms_mmu *soft(void)
-{
-	struct vms_mmu_soft_params p = { .size = sizeof(p) };
-	struct vms_mmu *mmu = NULL;
-
-	assert_ok(vms_mmu_soft(&p, &mmu));
-	return mmu;
-}
-
-static struct vms_mmu *record(void)
-{
-	struct vms_mmu *mmu = NULL;
-
-	assert_ok(vms_mmu_record(&mmu));
-	return mmu;
-}
-
-/* Takes the caller's reference of mmu. */
-static struct vms_space *space_over(struct vms_mmu *mmu)
-{
-	struct vms_space_params p = { .size = sizeof(p), .hi = HI, .mmu = mmu };
-	struct vms_space *s = NULL;
-
-	assert_ok(vms_space_create(&p, &s));
-	vms_mmu_unref(mmu);
-	return s;
-}
-
-static int branch_to(struct vms_space *s, struct vms_mmu *mmu, struct vms_space **b)
-{
-	struct vms_branch_params p = { .size = sizeof(p), .mmu = mmu };
-	int err = vms_space_branch(s, &p, b);
-
-	vms_mmu_unref(mmu);
-	return err;
-}
-
-static struct vms_space *branch(struct vms_space *s)
-{
-	struct vms_space *b = NULL;
-	int err = branch_to(s, soft(), &b);
-
-	if (err)
-		print_message("%s\n", vms_last_error());
-	assert_ok(err);
-	return b;
-}
-
-static int try_map(struct vms_region *r, uint64_t addr, struct vms_object *obj, uint64_t off,
-		   uint64_t len, uint32_t prot, uint32_t flags)
-{
-	struct vms_map_params p = { .size = sizeof(p),
-				    .flags = flags,
-				    .prot = prot,
-				    .place = { .flags = VMS_PLACE_AT, .addr = addr },
-				    .object = obj,
-				    .off = off,
-				    .len = len };
-
-	return vms_map(r, &p, NULL);
-}
-
-static void map(struct vms_space *s, uint64_t addr, struct vms_object *obj, uint64_t off,
-		uint64_t len, uint32_t flags)
-{
-	int err = try_map(vms_space_root(s), addr, obj, off, len, RW, flags);
-
-	if (err)
-		print_message("%s\n", vms_last_error());
-	assert_ok(err);
-}
-
-static void good(struct vms_space *s)
-{
-	int err = vms_space_check(s);
-
-	if (err)
-		print_message("%s\n", vms_last_error());
-	assert_ok(err);
-}
-
-static void poke(struct vms_space *s, uint64_t addr, int byte)
-{
-	unsigned char c = (unsigned char)byte;
-
-	assert_int_equal(vms_space_write(s, addr, &c, 1, NULL, NULL), VMS_FAULT_OK);
-}
-
-static int peek(struct vms_space *s, uint64_t addr)
-{
-	unsigned char c = 0xee;
-
-	assert_int_equal(vms_space_read(s, addr, &c, 1, NULL, NULL), VMS_FAULT_OK);
-	return c;
-}
-
-static uint64_t children(struct vms_object *obj)
-{
-	struct vms_object_info info = { .size = sizeof(info) };
-
-	assert_ok(vms_object_info(obj, &info));
-	return info.children;
-}
-
-static int64_t frames_of(struct vms_object *obj)
-{
-	uint64_t frames = 0;
-
-	sound(obj);
-	assert_ok(content_check(obj, &frames));
-	return (int64_t)frames;
-}
 
 /* ---- What is copied ---- */
 
@@ -726,6 +603,118 @@ static void pinned_is_busy(void **state)
 	vms_object_unref(c);
 }
 
+/* ---- Windows of the host ---- */
+
+static struct vms_space *window(void)
+{
+	struct vms_mmu_host_params p = { .size = sizeof(p), .hi = UINT64_C(64) << 20 };
+	struct vms_mmu *mmu = NULL;
+	struct vms_space_params sp = { .size = sizeof(sp), .hi = UINT64_C(64) << 20 };
+	struct vms_space *s = NULL;
+
+	assert_ok(vms_mmu_host(&p, &mmu));
+	sp.mmu = mmu;
+	assert_ok(vms_space_create(&sp, &s));
+	vms_mmu_unref(mmu);
+	return s;
+}
+
+static uint32_t rights_at(struct vms_space *s, uint64_t addr)
+{
+	const void *hva = NULL;
+	uint32_t rights = 0;
+
+	return s->mmu->entries->query(s->mmu, addr, &hva, &rights) ? 0 : rights;
+}
+
+static volatile unsigned char *at_host(struct vms_space *s, uint64_t addr)
+{
+	return vms_mmu_host_addr(s->mmu, addr);
+}
+
+/* What was there can be read at once in the branch; who writes first, faults. */
+static void host_windows(void **state)
+{
+	struct fixture *f = *state;
+	struct vms_object *a = anon(f->arena, 64 * P, 0);
+	struct vms_mmu_host_params p = { .size = sizeof(p), .hi = UINT64_C(64) << 20 };
+	struct vms_space *s = window(), *b = NULL;
+	struct vms_mmu *mmu = NULL;
+
+	map(s, BASE, a, 0, 64 * P, 0);
+	put(a, 0, 40 * P, 'a');
+	assert_int_equal(vms_fault(s, BASE, VMS_PROT_WRITE, 0, NULL, NULL), VMS_FAULT_OK);
+	*at_host(s, BASE) = 'w';
+	assert_ok(vms_mmu_host(&p, &mmu));
+	assert_ok(branch_to(s, mmu, &b));
+	assert_int_equal(rights_at(s, BASE) & VMS_PROT_WRITE, 0);
+	for (uint64_t i = 0; i < 40; i++) {
+		assert_int_equal(rights_at(b, BASE + i * P), VMS_PROT_READ);
+		assert_int_equal(*at_host(b, BASE + i * P), i ? 'a' : 'w');
+	}
+	assert_int_equal(vms_fault(s, BASE, VMS_PROT_WRITE, 0, NULL, NULL), VMS_FAULT_OK);
+	*at_host(s, BASE) = 'x';
+	assert_int_equal(vms_fault(b, BASE + P, VMS_PROT_WRITE, 0, NULL, NULL), VMS_FAULT_OK);
+	*at_host(b, BASE + P) = 'y';
+	assert_int_equal(*at_host(b, BASE), 'w');
+	assert_int_equal(peek(b, BASE), 'w');
+	assert_int_equal(peek(s, BASE + P), 'a');
+	assert_int_equal(peek(b, BASE + P), 'y');
+	good(s);
+	good(b);
+	vms_space_unref(s);
+	assert_int_equal(*at_host(b, BASE), 'w');
+	good(b);
+	vms_space_unref(b);
+	vms_object_unref(a);
+}
+
+/* A file is shown by a window of the host alone. */
+static void shared_file(void **state)
+{
+	struct fixture *f = *state;
+	struct vms_object_params op = { .size = sizeof(op) };
+	struct vms_mmu_host_params p = { .size = sizeof(p), .hi = UINT64_C(64) << 20 };
+	struct vms_space *s = window(), *b = NULL;
+	struct vms_object *file = NULL;
+	struct vms_mmu *mmu = NULL;
+	int fd = file_of(4, 'f');
+
+	assert_ok(vms_object_create_file(f->arena, fd, &op, &file));
+	map(s, BASE, file, 0, 4 * P, VMS_MAP_SHARE);
+	refused(s, -ENOTSUP, "[0x100000, 0x103fff] shows a file, which");
+	assert_ok(vms_mmu_host(&p, &mmu));
+	assert_ok(branch_to(s, mmu, &b));
+	poke(s, BASE, 'x');
+	assert_int_equal(peek(b, BASE), 'x');
+	good(b);
+	assert_ok(vms_unmap(vms_space_root(s), BASE, 4 * P, 0));
+	map(s, BASE + 8 * P, file, 0, P, 0);
+	refused(s, -ENOTSUP, "[0x108000, 0x108fff] shows a file: no snapshot");
+	vms_space_unref(s);
+	vms_space_unref(b);
+	vms_object_unref(file);
+	close(fd);
+}
+
+static void forked_child(void **state)
+{
+	struct fixture *f = *state;
+	struct vms_object *a = anon(f->arena, 4 * P, 0);
+	struct vms_space *s = space_over(record()), *b = NULL;
+	int status;
+	pid_t pid;
+
+	map(s, BASE, a, 0, 4 * P, 0);
+	pid = fork();
+	if (!pid)
+		_exit(branch_to(s, record(), &b) == -ESTALE && !b ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	vms_space_unref(s);
+	vms_object_unref(a);
+}
+
 /* ---- What it costs ---- */
 
 static uint64_t allocations(struct fixture *f, struct vms_space *s)
@@ -882,207 +871,6 @@ static void every_allocation_fails(void **state)
 	assert_true(fs.errors > 15);
 }
 
-/* ---- The instant ---- */
-
-#define WRITERS 4
-#define BIG	3 /* pages that are written at once, so that it is done outside the lock */
-
-static struct {
-	struct vms_space *s;
-	struct vms_object *obj[2];
-	atomic_bool stop;
-	atomic_uint_fast64_t rounds[WRITERS];
-} race;
-
-/* Writer k has BIG pages of each object. */
-static uint64_t place(unsigned k)
-{
-	return (uint64_t)k * BIG * P;
-}
-
-static void cpu_store(struct vms_cpu *cpu, uint64_t addr, uint64_t v)
-{
-	while (!vms_tlb_store64(cpu, addr, v))
-		assert_int_equal(vms_fault(race.s, cpu->miss, VMS_PROT_WRITE, 0, NULL, NULL),
-				 VMS_FAULT_OK);
-}
-
-/* One word, or all of its pages, now say v. */
-static void write_one(unsigned k, unsigned which, uint64_t v, struct vms_cpu *cpu)
-{
-	static _Thread_local uint64_t buf[BIG * 512];
-	uint64_t at = BASE + which * 64 * P + place(k);
-
-	switch (k) {
-	case 0:
-		assert_ok(vms_object_write(race.obj[which], place(k), &v, sizeof(v), NULL));
-		break;
-	case 1:
-		for (unsigned i = 0; i < BIG * 512; i++)
-			buf[i] = v;
-		assert_ok(vms_object_write(race.obj[which], place(k), buf, sizeof(buf), NULL));
-		break;
-	case 2:
-		assert_int_equal(vms_space_write(race.s, at, &v, sizeof(v), NULL, NULL),
-				 VMS_FAULT_OK);
-		break;
-	default:
-		cpu_store(cpu, at, v);
-	}
-}
-
-static void *writer(void *arg)
-{
-	unsigned k = (unsigned)(uintptr_t)arg;
-	struct vms_cpu *cpu = malloc(sizeof(*cpu));
-
-	vms_cpu_init(race.s->mmu, cpu);
-	for (uint64_t v = 1; !atomic_load(&race.stop); v++) {
-		write_one(k, k & 1, v, cpu);
-		write_one(k, !(k & 1), v, cpu);
-		atomic_store(&race.rounds[k], v);
-	}
-	vms_cpu_fini(cpu);
-	free(cpu);
-	return NULL;
-}
-
-static uint64_t word(struct vms_space *b, unsigned k, unsigned which, uint64_t i)
-{
-	uint64_t v = 0;
-
-	assert_int_equal(vms_space_read(b, BASE + which * 64 * P + place(k) + i * 8, &v, sizeof(v),
-					NULL, NULL),
-			 VMS_FAULT_OK);
-	return v;
-}
-
-static void judge(struct vms_space *b, uint64_t *seen)
-{
-	for (unsigned k = 0; k < WRITERS; k++) {
-		uint64_t done = atomic_load(&race.rounds[k]);
-		uint64_t first = word(b, k, k & 1, 0), second = word(b, k, !(k & 1), 0);
-
-		if (second > first || first > second + 1 || first > done + 2 || first < seen[k])
-			print_message("writer %u: %llu, then %llu\n", k, (unsigned long long)first,
-				      (unsigned long long)second);
-		assert_true(second <= first && first <= second + 1);
-		assert_true(first >= seen[k]);
-		seen[k] = first;
-	}
-	/* Not half of what was written at once. */
-	for (unsigned which = 0; which < 2; which++)
-		for (uint64_t i = 0; i < BIG * 512; i += 73)
-			assert_int_equal(word(b, 1, which, i), word(b, 1, which, 0));
-}
-
-static void one_instant(void **state)
-{
-	struct fixture *f = *state;
-	struct vms_space *last = NULL;
-	uint64_t seen[WRITERS] = { 0 };
-	pthread_t thread[WRITERS];
-
-	race.s = space_over(soft());
-	atomic_store(&race.stop, false);
-	for (unsigned i = 0; i < 2; i++) {
-		race.obj[i] = anon(f->arena, 64 * P, 0);
-		map(race.s, BASE + i * 64 * P, race.obj[i], 0, 64 * P, 0);
-	}
-	for (uintptr_t k = 0; k < WRITERS; k++)
-		assert_ok(pthread_create(&thread[k], NULL, writer, (void *)k));
-	for (int i = 0; i < 300; i++) {
-		struct vms_space *b = branch(race.s);
-
-		judge(b, seen);
-		if (i % 50 == 0) {
-			good(b);
-			sound(race.obj[0]);
-			sound(race.obj[1]);
-		}
-		vms_space_unref(last);
-		last = b;
-		sched_yield();
-	}
-	atomic_store(&race.stop, true);
-	for (unsigned k = 0; k < WRITERS; k++) {
-		assert_ok(pthread_join(thread[k], NULL));
-		assert_true(atomic_load(&race.rounds[k]) > 0);
-	}
-	good(race.s);
-	vms_space_unref(last);
-	vms_space_unref(race.s);
-	sound(race.obj[0]);
-	vms_object_unref(race.obj[0]);
-	vms_object_unref(race.obj[1]);
-}
-
-/* Threads allocate at once, which the world of the other tests does not count right. */
-static int begin_threads(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	f->arena = arena_of(0);
-	*state = f;
-	return 0;
-}
-
-static int end_threads(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(granted(f->arena), 0);
-	vms_arena_unref(f->arena);
-	free(f);
-	return 0;
-}
-
-/* Two spaces that show the same objects, each in its own order, and two threads that branch. */
-static struct {
-	struct vms_space *s[2];
-	struct vms_object *obj[8];
-} pair;
-
-static void *brancher(void *arg)
-{
-	struct vms_space *s = arg;
-	unsigned char big[3 * 4096];
-
-	for (int i = 0; i < 150; i++) {
-		struct vms_space *b = branch(s);
-
-		memset(big, i, sizeof(big));
-		assert_ok(vms_object_write(pair.obj[i % 8], 0, big, sizeof(big), NULL));
-		vms_space_unref(b);
-	}
-	return NULL;
-}
-
-static void two_that_share_families(void **state)
-{
-	struct fixture *f = *state;
-	pthread_t thread[2];
-
-	for (unsigned i = 0; i < 8; i++)
-		pair.obj[i] = anon(f->arena, 8 * P, 0);
-	for (unsigned k = 0; k < 2; k++) {
-		pair.s[k] = space_over(soft());
-		for (unsigned i = 0; i < 8; i++)
-			map(pair.s[k], BASE + 8 * P * i, pair.obj[k ? 7 - i : i], 0, 8 * P, 0);
-	}
-	for (unsigned k = 0; k < 2; k++)
-		assert_ok(pthread_create(&thread[k], NULL, brancher, pair.s[k]));
-	for (unsigned k = 0; k < 2; k++) {
-		assert_ok(pthread_join(thread[k], NULL));
-		good(pair.s[k]);
-		vms_space_unref(pair.s[k]);
-	}
-	for (unsigned i = 0; i < 8; i++) {
-		sound(pair.obj[i]);
-		vms_object_unref(pair.obj[i]);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1100,12 +888,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kinds_are_refused, begin, end),
 		cmocka_unit_test_setup_teardown(arguments, begin, end),
 		cmocka_unit_test_setup_teardown(pinned_is_busy, begin, end),
+		cmocka_unit_test_setup_teardown(host_windows, begin, end),
+		cmocka_unit_test_setup_teardown(shared_file, begin, end),
+		cmocka_unit_test_setup_teardown(forked_child, begin, end),
 		cmocka_unit_test_setup_teardown(pages_cost_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(many, begin, end),
 		cmocka_unit_test_setup_teardown(every_allocation_fails, begin, end),
-		cmocka_unit_test_setup_teardown(one_instant, begin_threads, end_threads),
-		cmocka_unit_test_setup_teardown(two_that_share_families, begin_threads,
-						end_threads),
 	};
 
 	return cmocka_run_group_tests_name("vspace-branch", tests, NULL, NULL);
