@@ -493,6 +493,53 @@ static int can_ever_be(const struct try *t)
 		    info.limit);
 }
 
+static int no_room(const struct try *t, uint64_t n)
+{
+	t->ask->kind = ASK_ROOM;
+	t->ask->c = t->c;
+	t->ask->n = n;
+	return ASK;
+}
+
+/* 3 and 4 of one page, as faults need it: the same steps, without looking again at each. */
+static int have_frame(const struct try *t) REQUIRES(t->c->family->lock)
+{
+	struct content *c = t->c;
+	uint64_t page = t->first, index = c->bias + page;
+	struct frame_list ours = { 0 };
+	frame_t want = FRAME_NONE;
+	struct frame_batch freed; /* as in put_frames */
+	struct look l;
+	struct seen s;
+	bool ready;
+	frame_t f;
+	int err;
+
+	family_held(c);
+	look_init(&l, c);
+	s = look_see(&l, page);
+	ready = l.own.slots && pages_path_exclusive(&c->pages, index);
+	err = ready ? 0 : prepare(c, page, 1);
+	/* A leaf that was left to others has left them its frames, too. */
+	if (err || !is_missing(c, s.slot))
+		return err;
+	if (!c->copy)
+		want = pages_wish(&c->pages, index,
+				  c->bias + atomic_load_explicit(&c->npages, memory_order_relaxed));
+	err = arena_grant(c->arena, &c->nook, want, 1, &ours);
+	if (err)
+		return err == -EDQUOT ? no_room(t, 1) : err;
+	f = arena_take(c->arena, &ours);
+	if (s.frame)
+		fill_copies(c, &(struct copies){ .n = 1, .to = f, .from = s.frame });
+	else
+		fill_zero(c, f, s.slot);
+	frame_batch_init(&freed, c->arena);
+	put(c, page, f, &freed);
+	frame_batch_end(&freed);
+	return 0;
+}
+
 /* 3 and 4. */
 static int have_frames(const struct try *t) REQUIRES(t->c->family->lock)
 {
@@ -511,12 +558,7 @@ static int have_frames(const struct try *t) REQUIRES(t->c->family->lock)
 	err = grant(t, &ours);
 	if (err) {
 		give_back(t, &ours);
-		if (err != -EDQUOT)
-			return err;
-		t->ask->kind = ASK_ROOM;
-		t->ask->c = c;
-		t->ask->n = missing(t);
-		return ASK;
+		return err == -EDQUOT ? no_room(t, missing(t)) : err;
 	}
 	put_frames(t, &ours);
 	return 0;
@@ -540,7 +582,7 @@ int content_need(struct content *c, uint64_t first, uint64_t n, enum need need,
 		return err;
 	err = have_leave(&t);
 	if (!err)
-		err = have_frames(&t);
+		err = n == 1 && !fresh ? have_frame(&t) : have_frames(&t);
 	if (!err && need == NEED_WRITE && c->kind == CONTENT_PAGED)
 		mark_dirty(&t);
 	return err;

@@ -45,8 +45,8 @@
  *
  * Nothing here changes what anybody reads, so everything may stop at any point.
  */
+#include <assert.h>
 #include <errno.h>
-#include <sys/stat.h>
 
 #include "base/fail.h"
 #include "base/trace.h"
@@ -558,22 +558,38 @@ static int install_first(struct fault *f, struct runs *r, struct run *run)
 	return show_run(f, run, f->spot.off, &to, ENTRIES_UPGRADE);
 }
 
+static slot_t slot_at(const _Atomic(slot_t) *slots, uint64_t i)
+{
+	return atomic_load_explicit(&slots[i], memory_order_relaxed);
+}
+
+/* Slots from i on, below n, that are no frames: four at a time, as they mostly are. */
+static uint64_t skip_marks(const _Atomic(slot_t) *slots, uint64_t i, uint64_t n)
+{
+	static_assert((SLOT_FRAMES & (SLOT_FRAMES - 1)) == 0, "marks together are no frame");
+
+	while (i + 4 <= n && !slot_is_frame(slot_at(slots, i) | slot_at(slots, i + 1) |
+					    slot_at(slots, i + 2) | slot_at(slots, i + 3)))
+		i += 4;
+	while (i < n && !slot_is_frame(slot_at(slots, i)))
+		i++;
+	return i;
+}
+
 /* The first page of [at, end) that may have a frame. */
 static uint64_t next_frame(struct runs *r, uint64_t at, uint64_t end)
 {
 	if (r->c->below)
 		return min_u64(at, end);
 	while (at < end) {
-		const _Atomic(slot_t) *slots;
-		uint64_t start, n;
+		uint64_t start, n, i;
 
 		look_own(&r->l, at);
-		slots = r->l.own.slots;
 		start = r->l.own_at;
 		n = min_u64(r->l.own.n, end - start);
-		for (uint64_t i = at - start; slots && i < n; i++)
-			if (slot_is_frame(atomic_load_explicit(&slots[i], memory_order_relaxed)))
-				return start + i;
+		i = r->l.own.slots ? skip_marks(r->l.own.slots, at - start, n) : n;
+		if (i < n)
+			return start + i;
 		at = start + n;
 	}
 	return end;
