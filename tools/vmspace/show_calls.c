@@ -601,8 +601,10 @@ int show_script(struct scene *s, const char *path, FILE *in, uint64_t at)
 	s->kind = "script";
 	s->has_calls = true;
 	s->page_size = 4096;
-	if (script_read(in, PLAYER_BASE, &ops, why, sizeof(why)) != 0)
+	if (script_read(in, PLAYER_BASE, &ops, why, sizeof(why)) != 0) {
+		script_free(&ops);
 		return show_cannot("%s: %s", path, why);
+	}
 	err = roles_open(&roles);
 	if (err == 0)
 		err = script_space(&k.mm, &roles,
