@@ -49,6 +49,13 @@
 enum where { ROOT, OUTER, INNER, PLAIN, POOR, DEAD, WHERES };
 enum who { ANON, ANON_RO, RES, CONTIG, FILE_OBJ, HOST, NOBODY };
 
+#define broken(...)                                 \
+	do {                                        \
+		print_error("ERROR: " __VA_ARGS__); \
+		print_error("\n");                  \
+		_fail(__FILE__, __LINE__);          \
+	} while (0)
+
 static struct scene {
 	struct vms_arena *arena;
 	struct vms_object *obj[NOBODY + 1];
@@ -173,15 +180,15 @@ static void unchanged(const struct seen *before, const char *name)
 
 	look(&now);
 	if (memcmp(before, &now, sizeof(now)))
-		fail_msg("%s: the space has changed", name);
+		broken("%s: the space has changed", name);
 }
 
 static void judge(const char *name, int got, int want)
 {
 	if (got != want)
-		fail_msg("%s: %d, expected %d (%s)", name, got, want, vms_last_error());
+		broken("%s: %d, expected %d (%s)", name, got, want, vms_last_error());
 	if (got && !vms_last_error()[0])
-		fail_msg("%s: no sentence", name);
+		broken("%s: no sentence", name);
 }
 
 /* ---- Spaces ---- */

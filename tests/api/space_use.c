@@ -25,6 +25,13 @@
 #define X	   VMS_PROT_EXEC
 #define countof(a) (sizeof(a) / sizeof((a)[0]))
 
+#define broken(...)                                 \
+	do {                                        \
+		print_error("ERROR: " __VA_ARGS__); \
+		print_error("\n");                  \
+		_fail(__FILE__, __LINE__);          \
+	} while (0)
+
 static struct scene {
 	struct vms_arena *arena;
 	struct vms_mmu *mmu;
@@ -105,7 +112,7 @@ static uint64_t map_in(struct vms_region *region, const struct vms_map_params *p
 	int err = vms_map(region, p, &addr);
 
 	if (err)
-		fail_msg("map: %d: %s", err, vms_last_error());
+		broken("map: %d: %s", err, vms_last_error());
 	return addr;
 }
 
@@ -123,7 +130,7 @@ static struct vms_mapping_info found(struct vms_space *in, uint64_t addr)
 	int err = vms_find(in, addr, &info);
 
 	if (err)
-		fail_msg("nothing at %#llx: %d", (unsigned long long)addr, err);
+		broken("nothing at %#llx: %d", (unsigned long long)addr, err);
 	return info;
 }
 
