@@ -298,8 +298,8 @@ static void test_object_that_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_grow_and_shrink), TEST(test_the_last_byte), TEST(test_busy),
-		TEST(test_no_readers),	    TEST(test_nodes_wait),    TEST(test_reserve),
+		TEST(test_grow_and_shrink),  TEST(test_the_last_byte), TEST(test_busy),
+		TEST(test_no_readers),	     TEST(test_nodes_wait),    TEST(test_reserve),
 		TEST(test_object_that_ends),
 	};
 
