@@ -24,7 +24,7 @@
 
 /* What to do where an entry is already. */
 enum entries_existing {
-	ENTRIES_SKIP,	 /* leave it */
+	ENTRIES_SKIP,	 /* leave it; of the rest, -ENOMEM: no more than fits without making room */
 	ENTRIES_ERROR,	 /* -EEXIST, and nothing happened */
 	ENTRIES_UPGRADE, /* same bytes: rights are added; others: replaced */
 };

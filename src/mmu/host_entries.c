@@ -51,8 +51,8 @@
 #define TABLE	      (UINT64_C(2) << 20) /* what one page table of the host covers */
 #define POPULATE_MAX  TABLE
 #define STRETCH_BYTES (UINT64_C(128) << 10) /* past it little is gained */
-#define BALLAST	      8u  /* islands: 17 regions */
-#define EVICT_FEW     32u /* stretches, where the host has no more regions */
+#define BALLAST	      8u		    /* islands: 17 regions */
+#define EVICT_FEW     32u		    /* stretches, where the host has no more regions */
 #define EVICT_MANY    1024u
 #define THIRST	      64u /* maps without ballast until it is taken again */
 
@@ -395,13 +395,22 @@ static void quench(struct host *h)
 static int show(struct host *h, const struct entries_run *run, enum entries_existing existing)
 {
 	uint64_t last = run->addr + (run->len - 1);
+	bool opportune = existing == ENTRIES_SKIP;
 	unsigned round = 0;
 	int err;
 
 	for (uint64_t at = run->addr;;) {
 		struct part p = next_part(h, run, existing, at, last);
 
+		/*
+		 * What is shown because it happens to be there drives nothing out: least of all the
+		 * page that the same fault has just shown, which would fault for ever.
+		 */
+		if (opportune && p.how != KEEP && stretch_regions(h) + 2 > h->entries.budget)
+			return -ENOMEM;
 		err = do_part(h, run, &p);
+		if (err == -ENOMEM && opportune)
+			return err;
 		if (err == -ENOMEM && make_room(h, &round)) {
 			at = run->addr; /* what was there or was shown may have been evicted */
 			continue;

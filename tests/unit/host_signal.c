@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <vmspace/pager.h>
@@ -436,6 +438,110 @@ static void host_memory(void **state)
 	munmap(private, 4 * page);
 }
 
+/* ---- The wall ---- */
+
+#define require(cond)                                                                  \
+	do {                                                                           \
+		if (!(cond)) {                                                         \
+			fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #cond, \
+				vms_last_error());                                     \
+			_exit(1);                                                      \
+		}                                                                      \
+	} while (0)
+
+#define ISLANDS (1u << 17) /* twice vm.max_map_count, as it is by default */
+
+static unsigned char *islands;
+static uint64_t made = 1;
+
+/* Others in the process use up the regions that are left. */
+static void use_up(void)
+{
+	while (made < ISLANDS && mprotect(islands + made * page, page, PROT_READ) == 0)
+		made += 2;
+}
+
+static void give_back(unsigned n)
+{
+	for (; n && made > 1; n--) {
+		made -= 2;
+		mprotect(islands + made * page, page, PROT_NONE);
+	}
+}
+
+/* A guest goes on whatever the host refuses, as long as it gets a few regions at times. */
+static void store_at_wall(volatile unsigned char *p, unsigned char value)
+{
+	int r = store(p, value);
+
+	if (r == VMS_FAULT_NO_MEMORY) {
+		give_back(40);
+		r = store(p, value);
+	}
+	require(r == VMS_FAULT_OK);
+}
+
+static void at_the_wall(void)
+{
+	enum { N = 512 };
+	unsigned char want[N] = { 0 }, kept[N], byte;
+	struct vms_object *obj = make(N * page), *child = NULL;
+	unsigned char *p = map(obj, N * page, RW);
+	unsigned refused = 0;
+
+	islands = mmap(NULL, ISLANDS * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
+	require(islands != MAP_FAILED);
+	for (unsigned step = 0; step < 4 * N; step++) {
+		unsigned i = step * 97 % N;
+
+		if (step % 8 == 0)
+			use_up();
+		if (step % 256 == 255) { /* everything is shared, and split by the writes to come */
+			if (child) {
+				for (unsigned k = 0; k < N; k++) {
+					require(!vms_object_read(child, k * page, &byte, 1, NULL));
+					require(byte == kept[k]);
+				}
+				vms_object_unref(child);
+			}
+			child = snapshot(obj, N * page);
+			memcpy(kept, want, N);
+		}
+		want[i] = (unsigned char)(1 + step % 251);
+		store_at_wall(p + i * page, want[i]);
+		if (step % 5 == 0) {
+			refused += vms_protect(vms_space_root(space), guest(p + i * page), page, R,
+					       0) != 0;
+			refused += vms_protect(vms_space_root(space), guest(p + i * page), page, RW,
+					       0) != 0;
+		}
+	}
+	require(made < ISLANDS && refused == 0);
+	require(vms_space_check(space) == 0);
+	for (unsigned i = 0; i < N; i++) {
+		require(load(p + i * page, &byte) == VMS_FAULT_OK || (give_back(40), 1));
+		require(load(p + i * page, &byte) == VMS_FAULT_OK && byte == want[i]);
+		require(vms_object_read(obj, i * page, &byte, 1, NULL) == 0 && byte == want[i]);
+	}
+	require(others == 0);
+}
+
+static void at_the_wall_of_regions_nothing_is_lost(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		set_up(NULL); /* a stage of its own: arenas are not inherited */
+		at_the_wall();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -450,6 +556,7 @@ int main(void)
 		T(others_signals_are_left_alone),
 		T(a_machine_that_does_not_tell),
 		T(host_memory),
+		T(at_the_wall_of_regions_nothing_is_lost),
 	};
 
 	return cmocka_run_group_tests_name("host-signal", tests, NULL, NULL);

