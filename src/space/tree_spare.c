@@ -148,13 +148,16 @@ static size_t nodes_needed(const struct tree *t, size_t splices, size_t n_more)
 
 /*
  * What replacing may take if nothing that it gives back is taken again: each splice, at each level,
- * packs what comes in with what is kept of two nodes.
+ * packs what comes in with what is kept of two nodes. A tree of one leaf is changed where it is, but
+ * a splice may have emptied it before the next.
  */
 static size_t nodes_taken(const struct tree *t, size_t splices, size_t n_more, size_t n_in)
 {
 	size_t growing = splices < n_more ? splices : n_more, need = 0;
 	size_t levels = max_height(t->n + n_more);
 
+	if (t->height <= 1 && t->n + n_more <= KEYS)
+		return splices + 1;
 	if (n_more <= KEYS && levels > t->height + growing)
 		levels = t->height + growing;
 	if (levels < t->height)
