@@ -5,8 +5,11 @@
  *	vspace.c	life, information, the validator
  *	rmap.c		the reverse map
  *	change.c	the edit: what a commit does to tree, reverse map and backend, in which order
+ *	stretch.c	the same without a plan, for what almost every edit is
  *	edits.c		map, unmap, protect, move, and the calls on regions
+ *	spot.c		finding a mapping for an access, and holding it still
  *	fault.c		the fault, and populating
+ *	signal.c	the fault of a SIGSEGV or SIGBUS
  *	bytes.c		read, write, strings, one-instruction accesses
  *	range.c		operations on ranges
  *	walk.c		find, next, walk
