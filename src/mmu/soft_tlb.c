@@ -14,7 +14,9 @@
  * thread whose mark it sees is waited for. What remains is a TLB filled from the old table at the
  * same time. Who fills writes the tags first and reads the page table again after; if the entry is
  * not the same any more, it empties the tags itself. Of the two, the taker writes the table and
- * then reads tags, the filler writes tags and then reads the table: one of them sees the other.
+ * then reads tags, the filler writes tags and then reads the table: one of them sees the other. (Of
+ * the three tags the filler writes the last with a fence, and the taker reads that one first: if it
+ * sees it, it sees all.)
  *
  * Where the host has no membarrier nothing is ever put into a TLB. Every access then goes out of
  * line, where the mark and the look at the table are sequentially consistent, as are the taker's
@@ -51,6 +53,7 @@
 #define BARRIER_REGISTER  (1 << 4)
 
 #define SPINS	   200u /* before a waiter gives its processor away */
+#define LAST_TAG   2u	/* that is written of an entry */
 #define TURN_SHIFT 10u	/* `inside` out of line: turns << TURN_SHIFT | VMS_TLB_SLOW */
 
 _Static_assert(sizeof(struct vms_tlb_entry) == 1u << VMS_TLB_ENTRY_SHIFT,
@@ -169,7 +172,7 @@ static void barrier(const struct world *w)
 
 static void empty_tags(struct vms_tlb_entry *e, const struct shot *s)
 {
-	for (unsigned k = 0; k < 3; k++) {
+	for (unsigned k = LAST_TAG + 1; k--;) {
 		uint64_t page = tag_of(e, k);
 
 		if (page != VMS_TLB_NONE && page >= s->lo && page <= s->hi)
@@ -243,10 +246,12 @@ static void fill(struct vms_cpu *cpu, uint64_t page, _Atomic(uint64_t) *slot, ui
 
 	e->addend = (entry & HOST_MASK) - page;
 	for (unsigned k = 0; k < 3; k++) {
-		if (entry & UINT64_C(1) << k)
-			__atomic_store_n(&e->tag[k], page, __ATOMIC_SEQ_CST);
+		uint64_t tag = entry & UINT64_C(1) << k ? page : VMS_TLB_NONE;
+
+		if (k != LAST_TAG)
+			__atomic_store_n(&e->tag[k], tag, __ATOMIC_RELAXED);
 		else
-			empty_tag(e, k);
+			__atomic_store_n(&e->tag[k], tag, __ATOMIC_SEQ_CST);
 	}
 	if (atomic_load(slot) == entry)
 		return;
@@ -277,9 +282,16 @@ static char *look_up(struct vms_cpu *cpu, uint64_t gva, enum vms_tlb_access acce
 
 static void mark_slow(struct vms_cpu *cpu)
 {
-	/* Before the looks at the table: where there is no membarrier, this is all there is. */
-	__atomic_exchange_n(&cpu->inside, ++cpu->turns << TURN_SHIFT | VMS_TLB_SLOW,
-			    __ATOMIC_SEQ_CST);
+	uint64_t mark = ++cpu->turns << TURN_SHIFT | VMS_TLB_SLOW;
+
+	if (cpu->soft->caches) {
+		/* As in line: the taker has us take part in a barrier. */
+		__atomic_store_n(&cpu->inside, mark, __ATOMIC_RELAXED);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	} else {
+		/* Before the looks at the table: this is all there is. */
+		__atomic_exchange_n(&cpu->inside, mark, __ATOMIC_SEQ_CST);
+	}
 }
 
 void *vms_tlb_begin_slow(struct vms_cpu *cpu, uint64_t gva, unsigned size,
