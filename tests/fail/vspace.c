@@ -860,6 +860,18 @@ static int branch(void)
 	return vms_space_branch(s.space, &p, &s.made);
 }
 
+static int dump(void)
+{
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC), err;
+
+	assert_true(fd >= 0);
+	err = vms_space_dump(s.space, VMS_DUMP_TEXT, fd);
+	if (!err)
+		err = vms_space_dump(s.space, VMS_DUMP_JSON, fd);
+	close(fd);
+	return err;
+}
+
 static const struct scenario scenarios[] = {
 	{ "create", create },
 	{ "create with a backend", create_backend },
@@ -919,6 +931,7 @@ static const struct scenario scenarios[] = {
 	{ "store", store },
 	{ "compare and swap", cas },
 	{ "branch", branch },
+	{ "dump", dump },
 };
 
 /* What happens when nothing fails; and twice, so that what the first one brings into being (a
