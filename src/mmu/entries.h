@@ -39,6 +39,8 @@ struct entries_run {
 	/* The frames cannot change as long as this entry stands: others share them. Such an entry
 	 * never writes to them; a backend may let the host copy on write (see private). */
 	bool immutable;
+	/* It is about to be accessed: a backend may do now what the first access would cost. */
+	bool soon;
 };
 
 /* entries_ops.caps */

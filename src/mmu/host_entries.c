@@ -12,8 +12,8 @@
  *
  * What stands is recorded in stretches, which are what the host calls regions: a change costs one
  * host call for each stretch or gap between stretches that it is about, and none where everything
- * stands as asked for. What is mapped from an arena, up to 2 MiB at a time, comes with its page
- * table entries, so that the CPU does not fault a second time for it.
+ * stands as asked for. What a fault shows of an arena comes with its page table entries, so that
+ * the CPU does not fault a second time for it.
  *
  *	window	|  gap   |stretch|stretch|       gap        | stretch |gap|
  *	host	|reserved| memfd | memfd |     reserved     |  file   |...|
@@ -290,8 +290,8 @@ static int show_file(struct host *h, const struct entries_run *run, const struct
 	int flags = MAP_SHARED | (p->how == FILL ? MAP_FIXED_NOREPLACE : MAP_FIXED);
 	int64_t got;
 
-	/* A file would be read from where it lies. */
-	if (run->hva && len <= POPULATE_MAX)
+	/* Not of a file, which would be read from where it lies. */
+	if (run->soon && run->hva && len <= POPULATE_MAX)
 		flags |= MAP_POPULATE;
 	got = w->mmap(w, at, len, (int)p->rights, flags, run->fd,
 		      run->off + (p->first - run->addr));

@@ -448,6 +448,7 @@ static int show_frames(struct fault *f, const struct run *run, uint64_t from, ui
 		.rights = run->own ? rights : without_write(rights),
 		/* Until the others are gone; the root's frames are the root's to write. */
 		.immutable = run->seen.own && !run->own && c->kind != CONTENT_PAGED,
+		.soon = f->way != WAY_PRESENT,
 	};
 
 	return show(f, from, to, &at, existing);
