@@ -239,6 +239,24 @@ static void next_run(struct runs *r, uint64_t page, uint64_t n, struct run *run)
 	run->n = k;
 }
 
+/* The same where content_need has just made the first page one that may be written. */
+static void written_run(struct runs *r, uint64_t page, uint64_t n, struct run *run)
+{
+	const struct content *c = r->c;
+	slot_t slot = look_own(&r->l, page);
+	uint64_t k = 1;
+
+	r->leaf = (c->bias + page) / PAGES_FANOUT + 1;
+	r->leaf_own = true;
+	while (k < n && look_own(&r->l, page + k) == slot + k &&
+	       may_be_written(r, page + k, slot + (frame_t)k))
+		k++;
+	*run = (struct run){ .first = page,
+			     .n = k,
+			     .seen = { .frame = slot, .own = true, .slot = slot },
+			     .own = true };
+}
+
 /* ---- Having the page ---- */
 
 /* Does the page read zero, with no frame for it? */
@@ -532,10 +550,13 @@ static int install_first(struct fault *f, struct runs *r, struct run *run)
 	uint64_t first = page_of(f, f->from);
 	int err;
 
-	for (;; first += run->n) {
+	if (writes(f) && first == page)
+		written_run(r, first, end - first, run);
+	else
 		next_run(r, first, end - first, run);
-		if (first + run->n > page)
-			break;
+	while (run->first + run->n <= page) {
+		first = run->first + run->n;
+		next_run(r, first, end - first, run);
 	}
 	/* Zeros are shown only where they are asked for. */
 	if (f->way == WAY_AROUND && is_zero(&run->seen)) {

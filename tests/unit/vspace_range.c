@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Operations on ranges of a region: what each does, and which error comes first. */
-#include "vspace_kit.h"
+#include "fault_kit.h"
 
 static struct vms_region *root(struct fixture *f)
 {

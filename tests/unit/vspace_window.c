@@ -3,7 +3,9 @@
  * How far a fault reaches: rights and ends, neighbours, lengths, waits in the middle, pages of other
  * sizes than the host's, eager backends, and backends without memory.
  */
-#include "vspace_kit.h"
+#include <pthread.h>
+
+#include "fault_kit.h"
 
 /* ---- Rights, holes and ends ---- */
 
@@ -378,6 +380,47 @@ static void unmapped_meanwhile(void **state)
 	expect_complete(&f->script, 1);
 }
 
+struct editor {
+	struct fixture *f;
+	atomic_bool stop;
+};
+
+/* The mapping is parted and joined without end: each time it is another one. */
+static void *edit_without_end(void *arg)
+{
+	struct editor *e = arg;
+
+	while (!atomic_load(&e->stop)) {
+		assert_ok(vms_protect(vms_space_root(e->f->s), BASE, 2 * P, R, 0));
+		assert_ok(vms_protect(vms_space_root(e->f->s), BASE, 2 * P, RW, 0));
+	}
+	return NULL;
+}
+
+/* A fault comes through, however often it is overtaken. */
+static void beside_edits_without_end(void **state)
+{
+	struct fixture *f = *state;
+	struct editor e = { .f = f };
+	unsigned char buf[64] = { 0 };
+	pthread_t thread;
+
+	f->obj = anon(f->arena, 64);
+	map(f, f->obj, BASE, 0, 64 * P, RW);
+	assert_ok(pthread_create(&thread, NULL, edit_without_end, &e));
+	for (unsigned i = 0; i < 3000; i++) {
+		uint64_t at = BASE + (2 + i % 62) * P;
+
+		assert_int_equal(fault(f, at, i % 3 ? W : R), VMS_FAULT_OK);
+		assert_int_equal(vms_space_write(f->s, at + 8, buf, 64, NULL, NULL), VMS_FAULT_OK);
+		assert_int_equal(vms_space_prepare(f->s, at, 2 * P > BASE + 64 * P - at ? P : 2 * P,
+						   W, NULL, NULL),
+				 VMS_FAULT_OK);
+	}
+	atomic_store(&e.stop, true);
+	pthread_join(thread, NULL);
+}
+
 /* ---- Other page sizes ---- */
 
 static void small_guest_pages(void **state)
@@ -568,21 +611,33 @@ static void fill_what_is_there(void **state)
 	unmap(f, BASE, big);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define test(name)    cmocka_unit_test_setup_teardown(name, begin, end)
+#define threads(name) cmocka_unit_test_setup_teardown(name, begin_threads, end)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(rights_decide),	      test(ends_of_objects),
-		test(ends_of_streams),	      test(around_what_exists),
-		test(around_the_alike),	      test(around_as_asked),
-		test(around_dirty),	      test(a_length_makes_pages),
-		test(a_length_ends_quietly),  test(a_length_waits),
-		test(fixed_bytes_at_once),    test(waits_twice),
-		test(pager_at_once),	      test(unmapped_meanwhile),
-		test(small_guest_pages),      test(large_guest_pages),
-		test(eager_stretch),	      test(eager_short_of_memory),
-		test(backend_without_memory), test(prepare_crosses),
+		test(rights_decide),
+		test(ends_of_objects),
+		test(ends_of_streams),
+		test(around_what_exists),
+		test(around_the_alike),
+		test(around_as_asked),
+		test(around_dirty),
+		test(a_length_makes_pages),
+		test(a_length_ends_quietly),
+		test(a_length_waits),
+		test(fixed_bytes_at_once),
+		test(waits_twice),
+		test(pager_at_once),
+		test(unmapped_meanwhile),
+		threads(beside_edits_without_end),
+		test(small_guest_pages),
+		test(large_guest_pages),
+		test(eager_stretch),
+		test(eager_short_of_memory),
+		test(backend_without_memory),
+		test(prepare_crosses),
 		test(fill_what_is_there),
 	};
 
