@@ -46,6 +46,7 @@ static struct asked {
 	struct vms_object *obj;
 	uint64_t key, off, len;
 	enum vms_request_kind kind;
+	bool ahead; /* when it was asked */
 } asked[256];
 static unsigned n_asked;
 
@@ -67,7 +68,7 @@ static void answer(const struct asked *a)
 		err = vms_pager_dirtied(twins_pager, a->obj, a->off, a->len);
 		if (err)
 			die("dirtied(%#" PRIx64 ", %#" PRIx64 ") = %d", a->off, a->len, err);
-		for (uint64_t at = a->off; !ahead && at < a->off + a->len; at += page)
+		for (uint64_t at = a->off; !a->ahead && at < a->off + a->len; at += page)
 			naive_dirtied(c, (unsigned)(at / page));
 		return;
 	}
@@ -96,7 +97,9 @@ static void answer(const struct asked *a)
 static void request(void *arg, struct vms_object *obj, uint64_t key, enum vms_request_kind kind,
 		    uint64_t off, uint64_t len)
 {
-	struct asked a = { .obj = obj, .key = key, .kind = kind, .off = off, .len = len };
+	struct asked a = {
+		.obj = obj, .key = key, .kind = kind, .off = off, .len = len, .ahead = ahead
+	};
 
 	describe("  asked for %s of [%#" PRIx64 ", +%#" PRIx64 ")",
 		 kind == VMS_REQUEST_READ ? "pages" : "leave", off, len);

@@ -550,7 +550,7 @@ static struct vms_mmu *new_mmu(uint64_t page, uint64_t lo, uint64_t hi)
 		};
 
 		if (rnd(2))
-			p.budget = 96 + rnd(64);
+			p.budget = 16 + rnd(64);
 		err = vms_mmu_host(&p, &mmu);
 		break;
 	}
@@ -850,9 +850,18 @@ static void do_map(void)
 	if (rnd(3) == 0 && (p.place.flags & VMS_PLACE_AT)) {
 		p.place.flags |= VMS_PLACE_OVER;
 	} else if (rnd(4) == 0) { /* next to what is there, continuing it */
-		unsigned i = r->first + (unsigned)rnd(r->n);
+		unsigned i = (unsigned)rnd(s->n.npages - 1), beside;
 		const struct nmap *m = &s->n.map[i];
 
+		for (unsigned tries = 0; tries < 8 && (!m->view || m[1].view); tries++) {
+			i = (unsigned)rnd(s->n.npages - 1);
+			m = &s->n.map[i];
+		}
+		beside = (unsigned)(s->n.in[i + 1] - s->n.region);
+		if (s->handle[beside]) { /* perhaps on the other side of a region's edge */
+			in = beside;
+			r = &s->n.region[in];
+		}
 		if (m->view && ((struct twin *)m->view->user)->obj) {
 			t = m->view->user;
 			p.object = t->obj;
