@@ -6,7 +6,7 @@
  */
 #include <pthread.h>
 
-#include "fault_kit.h"
+#include "vspace_kit.h"
 
 static enum vms_fault_result get(struct fixture *f, uint64_t addr, void *buf, size_t len,
 				 size_t *done)

@@ -4,7 +4,7 @@
  * it come to, which entry stands afterwards, and which counter moved; and the same with each
  * allocation refused.
  */
-#include "fault_kit.h"
+#include "vspace_kit.h"
 
 enum asked { NOBODY, READ, DIRTY };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Operations on ranges of a region: what each does, and which error comes first. */
-#include "fault_kit.h"
+#include "vspace_kit.h"
 
 static struct vms_region *root(struct fixture *f)
 {

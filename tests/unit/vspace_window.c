@@ -5,7 +5,7 @@
  */
 #include <pthread.h>
 
-#include "fault_kit.h"
+#include "vspace_kit.h"
 
 /* ---- Rights, holes and ends ---- */
 
