@@ -29,6 +29,7 @@
 
 #include "base/fail.h"
 #include "base/range.h"
+#include "base/trace.h"
 #include "object/look.h"
 #include "object/shown.h"
 #include "object/source.h"
@@ -403,6 +404,7 @@ static void fill_copies(const struct content *c, const struct copies *k)
 {
 	struct vms_arena *a = c->arena;
 
+	TRACE(copy, (uintptr_t)c, k->page, k->n);
 	if (arena_copy(a, k->to, k->from, k->n))
 		return;
 	for (uint64_t i = 0; i < k->n; i++)
@@ -531,7 +533,7 @@ static int have_frame(const struct try *t) REQUIRES(t->c->family->lock)
 		return err == -EDQUOT ? no_room(t, 1) : err;
 	f = arena_take(c->arena, &ours);
 	if (s.frame)
-		fill_copies(c, &(struct copies){ .n = 1, .to = f, .from = s.frame });
+		fill_copies(c, &(struct copies){ .page = page, .n = 1, .to = f, .from = s.frame });
 	else
 		fill_zero(c, f, s.slot);
 	frame_batch_init(&freed, c->arena);

@@ -197,13 +197,19 @@ static void replace(struct quick *q, const struct quick_run *r)
 	bool refs = !s->rules.own_ident;
 	uint64_t lo = UINT64_MAX, hi = 0;
 	struct vms_object *went[3];
-	unsigned n_went = 0;
+	unsigned n_went = 0, splits, merges;
 
 	if (q->mid && !q->fresh)
-		s->splits += (q->left && !q->join_left) + (q->right && !q->join_right);
+		splits = (q->left && !q->join_left) + (q->right && !q->join_right);
 	else
-		s->splits += q->left && q->right && !q->join_right;
-	s->merges += merges_left(q) + merges_right(q) - q->apart_left - q->apart_right;
+		splits = q->left && q->right && !q->join_right;
+	merges = (unsigned)(merges_left(q) + merges_right(q) - q->apart_left - q->apart_right);
+	if (splits)
+		TRACE(split, q->first, q->last, splits);
+	if (merges)
+		TRACE(merge, q->first, q->last, merges);
+	s->splits += splits;
+	s->merges += merges;
 
 	for (unsigned i = 0; i < r->n_old; i++) {
 		map_uncount(&s->rules, &s->counts, r->old[i]);

@@ -267,7 +267,7 @@ static void edits_are_told(void **state)
 	struct vms_mm_policy policy = {.size = sizeof(policy)};
 	struct vms_trace_event e[64];
 	uint64_t cursor = 0, at = 0x10000000;
-	bool mapped = false, changed = false, gone = false;
+	bool mapped = false, changed = false, gone = false, split = false, merged = false;
 	struct vms_mmu *mmu;
 	struct vms_mm *mm;
 	size_t n;
@@ -280,6 +280,7 @@ static void edits_are_told(void **state)
 	assert_int_equal(vms_mmap(mm, at, 3 * 65536, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
 			 (int64_t)at);
 	assert_int_equal(vms_mprotect(mm, at + 65536, 65536, 1), 0);
+	assert_int_equal(vms_mprotect(mm, at + 65536, 65536, 3), 0);
 	assert_int_equal(vms_munmap(mm, at, 65536), 0);
 	vms_trace_stop();
 	n = vms_trace_read(&cursor, e, 64);
@@ -287,9 +288,11 @@ static void edits_are_told(void **state)
 		mapped = mapped || (e[i].event == TRACE_map && e[i].arg[0] == at && e[i].arg[2] == 3);
 		changed = changed || (e[i].event == TRACE_change && e[i].arg[0] == at + 65536 &&
 				      e[i].arg[1] == at + 2 * 65536 - 1 && e[i].arg[2] == 1);
+		split = split || (e[i].event == TRACE_split && e[i].arg[2] == 2);
+		merged = merged || (e[i].event == TRACE_merge && e[i].arg[2] == 2);
 		gone = gone || (e[i].event == TRACE_unmap && e[i].arg[0] == at);
 	}
-	assert_true(mapped && changed && gone);
+	assert_true(mapped && changed && gone && split && merged);
 	vms_mm_destroy(mm);
 }
 
