@@ -393,7 +393,7 @@ VMS_API int vms_space_branch(struct vms_space *space, const struct vms_branch_pa
 
 struct vms_mapping_info {
 	size_t size; /* sizeof(struct vms_mapping_info), set by the caller */
-	uint64_t addr, len;  /* len 0: all 2^64 bytes */
+	uint64_t addr, len;
 	uint64_t off;	     /* the object's byte at addr */
 	uint64_t object_id;  /* vms_object_info.id */
 	uint32_t prot, ceiling;
@@ -424,7 +424,7 @@ VMS_API int vms_next(struct vms_space *space, struct vms_cursor *cursor,
 
 struct vms_region_info {
 	size_t size;	 /* sizeof(struct vms_region_info), set by the caller */
-	uint64_t addr, len;
+	uint64_t addr, len; /* len 0: all 2^64 bytes */
 	uint32_t rights;
 	uint32_t alive; /* 1, or 0: dead */
 	enum vms_priority priority;
@@ -458,7 +458,7 @@ VMS_API void vms_walk_end(struct vms_walk *walk);
 struct vms_space_info {
 	size_t size; /* sizeof(struct vms_space_info), set by the caller */
 	uint64_t lo, hi, page_size;
-	uint64_t mappings, mapped; /* mapped: bytes */
+	uint64_t mappings, mapped; /* mapped: bytes, modulo 2^64 */
 	uint64_t regions;	   /* the root among them */
 	uint64_t edits, splits, merges;
 	/* Faults by result ... */

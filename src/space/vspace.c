@@ -37,11 +37,10 @@
 
 /* ---- The rules of its mappings ---- */
 
-/* Regions part mappings; and a mapping of 2^64 bytes would have no length. */
+/* Regions part mappings. */
 static bool may_merge(const struct map *left, const struct map *right)
 {
-	return left->rmap->region == right->rmap->region &&
-	       !(left->start == 0 && right->last == UINT64_MAX);
+	return left->rmap->region == right->rmap->region;
 }
 
 static uint32_t classes(const struct map *m)
