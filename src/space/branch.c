@@ -67,7 +67,7 @@ struct branch {
 	struct map *maps;
 	size_t n, n_rmaps;
 	struct twin *twins;
-	size_t n_twins, room; /* room: of the memory */
+	size_t n_twins;
 	uint32_t n_copies;
 	bool installed; /* the made space has the rmaps */
 };
@@ -80,17 +80,28 @@ static bool is_slice(const struct view *v)
 }
 
 /* inv. 2 */
-static int compare(const void *a, const void *b)
+static int compare(const struct view *l, const struct view *r)
 {
-	const struct view *l = ((const struct twin *)a)->from, *r = ((const struct twin *)b)->from;
-
+	if (l == r)
+		return 0;
 	if (l->content->family != r->content->family)
 		return l->content->family < r->content->family ? -1 : 1;
 	if (l->content != r->content)
 		return l->content < r->content ? -1 : 1;
 	if (is_slice(l) != is_slice(r))
 		return is_slice(l) ? 1 : -1;
-	return l->id == r->id ? 0 : l->id < r->id ? -1 : 1;
+	return l->id < r->id ? -1 : 1;
+}
+
+static int compare_views(const void *a, const void *b)
+{
+	return compare(*(struct view *const *)a, *(struct view *const *)b);
+}
+
+/* Is the view the twin's? For bsearch. */
+static int compare_twin(const void *view, const void *twin)
+{
+	return compare(view, ((const struct twin *)twin)->from);
 }
 
 static struct content *content_of(const struct twin *t)
@@ -170,35 +181,50 @@ static int copy_maps(struct branch *b) REQUIRES(b->s->space.lock)
 	return 0;
 }
 
+/* Each view of the list once, in order, to its front; how many. */
+static size_t sort_views(struct view **views, size_t n)
+{
+	size_t k = 1;
+
+	qsort(views, n, sizeof(struct view *), compare_views);
+	for (size_t i = 1; i < n; i++)
+		if (views[i] != views[k - 1])
+			views[k++] = views[i];
+	return k;
+}
+
 static int gather_twins(struct branch *b)
 {
-	size_t n = 0, k = 0;
+	size_t n = 0, size = b->n * sizeof(struct view *);
+	struct view **views = b->n ? b->w->alloc(b->w, size) : NULL;
 
-	for (size_t i = 0; i < b->n; i++)
-		n += !is_shared(&b->maps[i]);
-	if (!n)
-		return 0;
-	b->twins = b->w->alloc(b->w, n * sizeof(*b->twins));
-	if (!b->twins)
-		return fail(-ENOMEM, "branch: no memory for the views of %zu mappings", n);
-	b->room = n;
-	for (size_t i = 0; i < b->n; i++)
-		if (!is_shared(&b->maps[i]))
-			b->twins[k++] = (struct twin){ .from = view_of(b->maps[i].obj) };
-	qsort(b->twins, n, sizeof(*b->twins), compare);
-	k = 1;
-	for (size_t i = 1; i < n; i++)
-		if (b->twins[i].from != b->twins[k - 1].from)
-			b->twins[k++] = b->twins[i];
-	b->n_twins = k;
+	if (b->n && !views)
+		return fail(-ENOMEM, "branch: no memory for the views of %zu mappings", b->n);
+	for (size_t i = 0; i < b->n; i++) {
+		struct view *v = view_of(b->maps[i].obj);
+
+		if (!is_shared(&b->maps[i]) && !(n && views[n - 1] == v))
+			views[n++] = v;
+	}
+	if (n) {
+		n = sort_views(views, n);
+		b->twins = b->w->alloc(b->w, n * sizeof(*b->twins));
+	}
+	if (b->twins) {
+		b->n_twins = n;
+		for (size_t i = 0; i < n; i++)
+			b->twins[i] = (struct twin){ .from = views[i] };
+	}
+	if (views)
+		b->w->free(b->w, views, size);
+	if (n && !b->twins)
+		return fail(-ENOMEM, "branch: no memory for the views of %zu mappings", b->n);
 	return 0;
 }
 
 static const struct twin *twin_of(const struct branch *b, struct vms_object *obj)
 {
-	struct twin key = { .from = view_of(obj) };
-
-	return bsearch(&key, b->twins, b->n_twins, sizeof(*b->twins), compare);
+	return bsearch(view_of(obj), b->twins, b->n_twins, sizeof(*b->twins), compare_twin);
 }
 
 /* ---- Prepare ---- */
@@ -331,12 +357,16 @@ static int make_twins(struct branch *b)
 static int make_rmaps(struct branch *b)
 {
 	struct vms_space *made = b->made;
+	const struct twin *t = NULL;
 
 	for (; b->n_rmaps < b->n; b->n_rmaps++) {
 		struct map *m = &b->maps[b->n_rmaps];
 
-		if (!is_shared(m))
-			m->obj = &twin_of(b, m->obj)->to->object;
+		if (!is_shared(m)) {
+			if (!t || &t->from->object != m->obj)
+				t = twin_of(b, m->obj);
+			m->obj = &t->to->object;
+		}
 		m->rmap = rmap_new(b->w, made->mmu, region_innermost(&made->regions, m->start), m);
 		if (!m->rmap)
 			return fail(-ENOMEM, "branch: no memory for %zu mappings", b->n);
@@ -480,7 +510,7 @@ static void let_go(struct branch *b)
 			content_unref(to);
 	}
 	if (b->twins)
-		b->w->free(b->w, b->twins, b->room * sizeof(*b->twins));
+		b->w->free(b->w, b->twins, b->n_twins * sizeof(*b->twins));
 	if (b->maps)
 		b->w->free(b->w, b->maps, b->n * sizeof(*b->maps));
 	if (!b->installed)
