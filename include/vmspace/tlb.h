@@ -161,7 +161,7 @@ static inline void *vms_tlb_begin(struct vms_cpu *cpu, uint64_t addr, unsigned s
  * also across pages: all of it is done, or nothing.
  *
  * Returns: false: not granted (cpu->miss).
- * Cost:    about 2 ns where the TLB has the page; 15 ns where the table has it.
+ * Cost:    about 2 ns where the TLB has the page; 15 to 25 ns where the table has it.
  * Since:   0.3
  */
 #define VMS_TLB_ACCESSES(bits)								\
