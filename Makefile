@@ -20,7 +20,8 @@ all: deps
 run: all
 	@BUILD=$(BUILD) scripts/run.sh
 
-test: deps
+test:
+	@scripts/deps.sh test
 	@BUILD=$(BUILD) scripts/test.sh
 
 quick: deps

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Install what is missing of Debian's packages. As root at once; else the command is shown, and run
 # with sudo if a person at a terminal agrees. Where nothing is missing the network is not touched.
+#
+# usage: scripts/deps.sh [test]	test: as root also a browser (60 MB), for one test that else skips
 set -eu
 
 want="gcc g++ libc6-dev meson ninja-build pkg-config libcmocka-dev systemtap-sdt-dev scdoc"
@@ -12,6 +14,16 @@ command -v dpkg-query >/dev/null || {
 	echo "vmspace: this is no Debian; please install the equivalents of: $want" >&2
 	exit 0
 }
+
+# Benign failure: the test says that there is no browser.
+browser=chromium-headless-shell
+if [ "${1:-}" = test ] && [ "$(id -u)" = 0 ] && ! dpkg-query -W "$browser" >/dev/null 2>&1; then
+	echo "vmspace: installing $browser"
+	export DEBIAN_FRONTEND=noninteractive
+	{ apt-get install -y --no-install-recommends "$browser" ||
+		{ apt-get update -qq && apt-get install -y --no-install-recommends "$browser"; }; } \
+		>/dev/null 2>&1 </dev/null || echo "vmspace: no $browser to be had"
+fi
 
 missing=
 for p in $want; do
