@@ -68,7 +68,7 @@ struct fault {
 	enum way way;
 	uint64_t last; /* address: of what is asked for; not AROUND */
 	struct ask ask;
-	unsigned batch; /* pages; 1 after memory for more was short */
+	unsigned batch; /* pages; 1 after more could not be had */
 	bool files, eager;
 	uint64_t stretch; /* bytes */
 	/* The window: bytes of the content, [from, to). */
@@ -775,6 +775,11 @@ static int serve(struct fault *f)
 
 	f->brought |= f->ask.kind == ASK_FILE;
 	err = ask_serve(&f->ask);
+	if (err < 0 && f->way == WAY_RANGE && f->batch > 1) {
+		/* What a later page of the batch fails with is not the first one's answer. */
+		f->batch = 1;
+		err = 0;
+	}
 	return err ? (int)spot_result(err) : SPOT_AGAIN;
 }
 

@@ -1046,9 +1046,6 @@ static void do_fault_range(void)
 	}
 	if (got == VMS_FAULT_OK)
 		return;
-	/* Of a batch, a page that the pager fails may hide those before it. */
-	if (got == VMS_FAULT_IO && !done && is_there(s, addr))
-		return;
 	want = nspace_fault(&s->n, addr + done, cell, access);
 	if (got != want && !refused(s, got))
 		die("the fault says %s at %#" PRIx64 ", expected %s", name_of(got), addr + done,
@@ -1080,8 +1077,6 @@ static void do_prepare(void)
 			die("%#" PRIx64 " is not prepared", addr + at);
 	}
 	if (got == VMS_FAULT_OK)
-		return;
-	if (got == VMS_FAULT_IO && is_there(s, addr + done)) /* a batch, as above */
 		return;
 	want = nspace_fault(&s->n, addr + done, cell, access);
 	if (got != want && !refused(s, got))
