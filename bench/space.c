@@ -18,8 +18,8 @@
  *			the raw load
  *	zero fill	vms_fault() of a page of a new object, in frames that another object left;
  *			the peer is memset of a page and 150 ns
- *	two threads	of them, each in a mapping and an object of its own; cost of a fault by the
- *			wall; the peer is one thread
+ *	two threads	of them, and of faults on pages that are there (16 at a time), each in a
+ *			mapping and an object of its own; cost by the wall; the peer is one thread
  *
  * The host backend, with real holes:
  *
@@ -318,12 +318,17 @@ static void hits(const struct bench *b)
 
 #define FILLED (2 * MIB) /* fewer frames than an arena keeps when they are freed */
 #define AGAIN  4u	 /* times in a round */
+#define THERE  (16 * MIB)
+#define LONG   200u /* times: two threads must come to be on two processors */
 
-static void fault_all(const struct guest *g, uint64_t at, uint64_t len)
+/* A fault every n pages. */
+static void fault_all(const struct guest *g, uint64_t at, uint64_t len, unsigned n)
 {
+	const uint64_t step = n * page;
+
 	/* From the top: in order an arena takes frames that continue each other, which are new. */
-	for (uint64_t off = len; off > 0; off -= page)
-		must(vms_fault(g->space, at + off - page, VMS_PROT_WRITE, 0, NULL, NULL), "fault");
+	for (uint64_t off = len; off > 0; off -= step)
+		must(vms_fault(g->space, at + off - step, VMS_PROT_WRITE, 0, NULL, NULL), "fault");
 }
 
 static double clear_all(char *mem, uint64_t len)
@@ -357,7 +362,7 @@ static void zero_fill(const struct bench *b)
 			obj = new_object(FILLED, false);
 			at = put(&g, 0, obj, 0, FILLED, RW);
 			t = cpu_ns();
-			fault_all(&g, at, FILLED);
+			fault_all(&g, at, FILLED, 1);
 			ours += (double)(cpu_ns() - t) / (double)(FILLED / page);
 			peer += clear_all(mem, FILLED) + FAULT;
 			take(&g, at, FILLED);
@@ -375,6 +380,7 @@ struct faulter {
 	const struct guest *g;
 	uint64_t at;
 	pthread_barrier_t *start;
+	bool there; /* its pages */
 	uint64_t began, ended;
 };
 
@@ -382,23 +388,27 @@ struct faulter {
 static void *fault_main(void *arg)
 {
 	struct faulter *f = arg;
+	const uint64_t len = f->there ? THERE : FILLED;
+	struct vms_object *obj = new_object(len, f->there);
 
 	pthread_barrier_wait(f->start);
 	f->began = now_ns();
-	for (unsigned k = 0; k < 4 * AGAIN; k++) {
-		struct vms_object *obj = new_object(FILLED, false);
-
-		put(f->g, f->at, obj, 0, FILLED, RW);
-		fault_all(f->g, f->at, FILLED);
-		take(f->g, f->at, FILLED);
+	for (unsigned k = 0; k < LONG; k++) {
+		put(f->g, f->at, obj, 0, len, RW);
+		fault_all(f->g, f->at, len, f->there ? 16 : 1);
+		take(f->g, f->at, len);
+		if (f->there)
+			continue;
 		vms_object_unref(obj);
+		obj = new_object(FILLED, false);
 	}
 	f->ended = now_ns();
+	vms_object_unref(obj);
 	return NULL;
 }
 
-/* ns by the wall of one fault, when n threads take theirs at once, each in objects of its own. */
-static double fault_together(const struct guest *g, unsigned n)
+/* ns by the wall of one page, when n threads take theirs at once, each in objects of its own. */
+static double fault_together(const struct guest *g, unsigned n, bool there)
 {
 	uint64_t began = UINT64_MAX, ended = 0;
 	struct faulter f[2];
@@ -407,7 +417,7 @@ static double fault_together(const struct guest *g, unsigned n)
 
 	pthread_barrier_init(&start, NULL, n);
 	for (unsigned i = 0; i < n; i++) {
-		f[i] = (struct faulter){ g, OUR_ROW + i * TIB, &start, 0, 0 };
+		f[i] = (struct faulter){ g, OUR_ROW + i * TIB, &start, there, 0, 0 };
 		must(-pthread_create(&thread[i], NULL, fault_main, &f[i]), "thread");
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -417,22 +427,24 @@ static double fault_together(const struct guest *g, unsigned n)
 		began = f[i].began < began ? f[i].began : began;
 		ended = f[i].ended > ended ? f[i].ended : ended;
 	}
-	return (double)(ended - began) / (double)(n * 4 * AGAIN * (FILLED / page));
+	return (double)(ended - began) / (double)(n * LONG * ((there ? THERE : FILLED) / page));
 }
 
-static void two_threads(const struct bench *b)
+static void two_threads(const struct bench *b, bool there)
 {
-	struct figure f = { .unit = "ns/fault", .target = 1 / 1.8 };
+	struct figure f = { .unit = "ns/page", .target = 1 / 1.8 };
 	struct guest g;
 
 	guest_soft(&g);
-	fault_together(&g, 2);
+	fault_together(&g, 2, there);
 	for (unsigned i = 0; i < b->rounds; i++) {
-		double both = fault_together(&g, 2);
+		double both = fault_together(&g, 2, there);
 
-		figure_round(&f, both, fault_together(&g, 1));
+		figure_round(&f, both, fault_together(&g, 1, there));
 	}
-	figure_show(b, &f, "two threads faulting (peer: one)");
+	figure_show(b, &f,
+		    there ? "two threads faulting on pages that are there (peer: one)"
+			  : "two threads zero-filling (peer: one)");
 	guest_end(&g);
 }
 
@@ -588,7 +600,8 @@ int main(int argc, char **argv)
 	rows(&b);
 	hits(&b);
 	zero_fill(&b);
-	two_threads(&b);
+	two_threads(&b, false);
+	two_threads(&b, true);
 	host_edits(&b);
 	first_touches(&b);
 	copy_on_write(&b);

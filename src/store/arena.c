@@ -150,7 +150,7 @@ static int map_reserve(struct vms_arena *a, uint64_t bytes, uint64_t limit)
 {
 	const struct world *w = a->world;
 	uint64_t frames = align_up(bytes, UINT64_C(1) << a->page_shift) >> a->page_shift;
-	void *p;
+	void *p = NULL;
 	int err;
 
 	/* The numbers below FRAME_FIRST come on top of what was asked for. */
