@@ -16,9 +16,10 @@
  *	3 what a writer stored it loads again; also in B, whose pages come and go
  *	4 a writer stores a number in A, then the same in C. A branch has, of each writer, numbers
  *	  that were there between two moments around its birth, and A's is C's or the next one: it
- *is of one instant. It reads the same for ever, and a store in it is seen by nobody else 5 a page
- *of B that nobody writes has the pager's bytes, or the pager failed 6 mappings are told by rising
- *address, without overlap 7 in the end the validators agree, and all that was granted comes back
+ *	  is of one instant. It reads the same for ever, and a store in it is seen by nobody else
+ *	5 a page of B that nobody writes has the pager's bytes, or the pager failed
+ *	6 mappings are told by rising address, without overlap
+ *	7 in the end the validators agree, and all that was granted comes back
  *
  * Arguments: backend (record, soft, host), seconds.
  */
