@@ -367,6 +367,9 @@ static void check_everything(void)
 
 /* ---- waiting ---- */
 
+/* The wait for a batch of pages failed: some of them may be there. */
+static bool wait_failed;
+
 /*
  * Call until it need not wait. While it waits other steps happen, and now and then it is given up:
  * then the result is VMS_FAULT_WAIT.
@@ -376,9 +379,11 @@ static void check_everything(void)
 		struct vms_wait wait;                                          \
 		enum vms_fault_result got_;                                    \
 		vms_wait_init(&wait);                                          \
+		wait_failed = false;                                           \
 		while ((got_ = (call)) == VMS_FAULT_WAIT) {                    \
 			int e_ = between(&wait, may_give_up);                  \
 			if (e_) {                                              \
+				wait_failed = e_ < 0;                          \
 				got_ = e_ > 0 ? VMS_FAULT_WAIT : VMS_FAULT_IO; \
 				break;                                         \
 			}                                                      \
@@ -1044,7 +1049,7 @@ static void do_fault_range(void)
 			die("%s, and %#" PRIx64 " bytes; but at %#" PRIx64 " is %s", name_of(got),
 			    done, addr + at, name_of(want));
 	}
-	if (got == VMS_FAULT_OK)
+	if (got == VMS_FAULT_OK || (wait_failed && is_there(s, addr + done)))
 		return;
 	want = nspace_fault(&s->n, addr + done, cell, access);
 	if (got != want && !refused(s, got))
@@ -1076,7 +1081,7 @@ static void do_prepare(void)
 					!touch_host(where, scratch, cell, false)))
 			die("%#" PRIx64 " is not prepared", addr + at);
 	}
-	if (got == VMS_FAULT_OK)
+	if (got == VMS_FAULT_OK || (wait_failed && is_there(s, addr + done)))
 		return;
 	want = nspace_fault(&s->n, addr + done, cell, access);
 	if (got != want && !refused(s, got))
