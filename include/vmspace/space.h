@@ -487,7 +487,8 @@ VMS_API int vms_space_dump(struct vms_space *space, enum vms_dump_format format,
 
 /*
  * vms_space_check - the validator, for tests: every invariant of the space, its regions, and what
- * its backend holds, which is never more than the space grants.
+ * its backend holds, which is never more than the space grants. Under a soft backend no CPU thread
+ * is in an access meanwhile.
  *
  * Returns: 0, or -EINVAL with a sentence.	Cost: grows with everything.	Since: 0.3
  */
