@@ -275,12 +275,10 @@ static unsigned how_it_comes(const struct fault *f, const struct seen *s, bool o
 	return writes(f) ? COUNT_COPIED : COUNT_ANCESTOR;
 }
 
-/* 0 as it is, or fewer pages at a time; `err` where that helps nothing. */
+/* 0: it is there, or fewer pages at a time may be had; else somebody must be asked. */
 static int with_less(struct fault *f, int err)
 {
 	if (err == ASK && f->ask.kind != ASK_ROOM)
-		return err;
-	if (err != ASK && err != -ENOMEM)
 		return err;
 	f->ask.kind = ASK_NOTHING;
 	return 0;
