@@ -14,8 +14,7 @@
  *		asked for among them
  *	way	what is done about the window's other pages: AROUND shows those that exist, RANGE
  *		makes all of them be there, PRESENT asks for nothing, COMMIT makes own frames
- *	run	pages that one entry run shows: adjacent frames alike in who may write them, adjacent
- *		bytes of a file or of host memory, or one page of zeros
+ *	run	pages that one entry run shows (runs.h)
  *
  * What is shown of a page:
  *
@@ -51,6 +50,7 @@
 #include "base/fail.h"
 #include "base/trace.h"
 #include "object/look.h"
+#include "space/runs.h"
 #include "space/spot.h"
 
 #define BATCH	     16u   /* pages of an explicit range that are had at a time */
@@ -182,81 +182,6 @@ static void look_range(struct fault *f) REQUIRES(f->spot.c->family->lock)
 		f->to = (page_of(f, p->off) + f->batch) << p->c->shift;
 }
 
-/* ---- What is there ---- */
-
-/* A walk over the runs of the window. */
-struct runs {
-	const struct content *c;
-	struct look l;
-	uint64_t leaf; /* the leaf that was last asked for, + 1 */
-	bool leaf_own;
-};
-
-struct run {
-	uint64_t first, n; /* pages of the content */
-	struct seen seen;
-	bool own; /* may be written: invariant 2 */
-};
-
-static void runs_init(struct runs *r, const struct content *c)
-{
-	r->c = c;
-	look_init(&r->l, c);
-	r->leaf = 0;
-	r->leaf_own = false;
-}
-
-/* Is the own frame at the page one that an entry may write to? Nothing is said of a frame that
- * others see. */
-static bool may_be_written(struct runs *r, uint64_t page, frame_t frame)
-{
-	const struct content *c = r->c;
-	uint64_t leaf = (c->bias + page) / PAGES_FANOUT + 1;
-
-	if (!frame_exclusive(c->arena, frame))
-		return false;
-	if (c->kind == CONTENT_PAGED && !(frame_marks(c->arena, frame) & FRAME_DIRTY))
-		return false;
-	if (leaf != r->leaf) {
-		r->leaf = leaf;
-		r->leaf_own = pages_path_exclusive(&c->pages, c->bias + page);
-	}
-	return r->leaf_own;
-}
-
-/* The run that starts at the page, at most n pages. Not for fixed bytes. */
-static void next_run(struct runs *r, uint64_t page, uint64_t n, struct run *run)
-{
-	uint64_t k = 1;
-
-	run->first = page;
-	run->n = look_run(&r->l, page, n, &run->seen);
-	run->own = run->seen.own && run->seen.frame && may_be_written(r, page, run->seen.frame);
-	if (!run->seen.own || !run->seen.frame)
-		return;
-	while (k < run->n && may_be_written(r, page + k, run->seen.frame + (frame_t)k) == run->own)
-		k++;
-	run->n = k;
-}
-
-/* The same where content_need has just made the first page one that may be written. */
-static void written_run(struct runs *r, uint64_t page, uint64_t n, struct run *run)
-{
-	const struct content *c = r->c;
-	slot_t slot = look_own(&r->l, page);
-	uint64_t k = 1;
-
-	r->leaf = (c->bias + page) / PAGES_FANOUT + 1;
-	r->leaf_own = true;
-	while (k < n && look_own(&r->l, page + k) == slot + k &&
-	       may_be_written(r, page + k, slot + (frame_t)k))
-		k++;
-	*run = (struct run){ .first = page,
-			     .n = k,
-			     .seen = { .frame = slot, .own = true, .slot = slot },
-			     .own = true };
-}
-
 /* ---- Having the page ---- */
 
 /* Does the page read zero, with no frame for it? */
@@ -325,12 +250,12 @@ static int have_ahead(struct fault *f, uint64_t page) REQUIRES(f->spot.c->family
 	runs_init(&r, c);
 	for (; before < AHEAD && before < page; before++) {
 		slot = look_own(&r.l, page - before - 1);
-		if (!slot_is_frame(slot) || !may_be_written(&r, page - before - 1, slot))
+		if (!slot_is_frame(slot) || !runs_writable(&r, page - before - 1, slot))
 			break;
 	}
 	for (; n < before && page + n < end; n++) {
 		slot = look_own(&r.l, page + n);
-		if (!slot_is_frame(slot) || may_be_written(&r, page + n, slot))
+		if (!slot_is_frame(slot) || runs_writable(&r, page + n, slot))
 			break;
 	}
 	if (n == 1)
@@ -549,12 +474,12 @@ static int install_first(struct fault *f, struct runs *r, struct run *run)
 	int err;
 
 	if (writes(f) && first == page)
-		written_run(r, first, end - first, run);
+		runs_next_written(r, first, end - first, run);
 	else
-		next_run(r, first, end - first, run);
+		runs_next(r, first, end - first, run);
 	while (run->first + run->n <= page) {
 		first = run->first + run->n;
-		next_run(r, first, end - first, run);
+		runs_next(r, first, end - first, run);
 	}
 	/* Zeros are shown only where they are asked for. */
 	if (f->way == WAY_AROUND && is_zero(&run->seen)) {
@@ -571,7 +496,7 @@ static int install_first(struct fault *f, struct runs *r, struct run *run)
 	rmap_unguard(rmap);
 	if (err != -ENOMEM)
 		return err;
-	next_run(r, page, 1, run);
+	runs_next(r, page, 1, run);
 	to = f->spot.off + f->spot.s->granule;
 	f->shown = f->spot.s->granule;
 	f->around = 0;
@@ -632,7 +557,7 @@ static void install_others(struct fault *f, struct runs *r, const struct run *fi
 			run.n = first->n;
 			continue;
 		}
-		next_run(r, at, end - at, &run);
+		runs_next(r, at, end - at, &run);
 		if (!run.seen.frame || run.own != first->own)
 			continue;
 		/* Benign failure: the page faults for itself. */
@@ -670,7 +595,7 @@ static int install_range(struct fault *f) REQUIRES(f->spot.c->family->lock)
 		return installed(err);
 	for (to = p->off + f->shown; to < f->to; to = p->off + f->shown) {
 		at = page_of(f, to);
-		next_run(&r, at, end - at, &run);
+		runs_next(&r, at, end - at, &run);
 		to = f->to;
 		if (show_run(f, &run, p->off + f->shown, &to, ENTRIES_UPGRADE))
 			break; /* the next window starts there, and says what is wrong */
@@ -694,7 +619,7 @@ static int install_present(struct fault *f) REQUIRES(f->spot.c->family->lock)
 	for (; at < end && runs < PRESENT_RUNS && pages < PRESENT_MAX; at += run.n) {
 		uint64_t to = f->to;
 
-		next_run(&r, at, min_u64(end - at, PRESENT_MAX), &run);
+		runs_next(&r, at, min_u64(end - at, PRESENT_MAX), &run);
 		if (!run.seen.frame && !(run.seen.absent && f->files))
 			continue;
 		err = show_run(f, &run, p->off, &to, ENTRIES_UPGRADE);

@@ -8,6 +8,7 @@
  *	stretch.c	the same without a plan, for what almost every edit is
  *	edits.c		map, unmap, protect, move, and the calls on regions
  *	spot.c		finding a mapping for an access, and holding it still
+ *	runs.c		what is on an object's pages, in pieces that a backend can be shown
  *	fault.c		the fault, and populating
  *	signal.c	the fault of a SIGSEGV or SIGBUS
  *	bytes.c		read, write, strings, one-instruction accesses
