@@ -93,6 +93,7 @@ struct line {
 /* Objects have other numbers in a branch: they are left out. */
 static size_t describe(struct vms_space *s, struct line *line, size_t room)
 {
+	const size_t end = offsetof(struct vms_mapping_info, flags) + sizeof(uint32_t);
 	struct vms_walk walk;
 	size_t n = 0;
 	int err;
@@ -108,6 +109,8 @@ static size_t describe(struct vms_space *s, struct line *line, size_t room)
 		if (line[n].item.is_mapping)
 			assert_ok(vms_find(s, line[n].item.addr, &line[n].map));
 		line[n].map.object_id = 0;
+		/* Bytes behind the last field are nobody's. */
+		memset((char *)&line[n].map + end, 0, sizeof(line[n].map) - end);
 	}
 	assert_int_equal(err, -ENOENT);
 	vms_walk_end(&walk);
