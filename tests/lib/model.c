@@ -14,6 +14,7 @@
 #define WIDTH 240
 
 uint64_t model_seed = 1, model_step;
+void (*model_show)(void);
 
 static const char *name;
 static int n_args;
@@ -81,7 +82,10 @@ void die(const char *fmt, ...)
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "\n(last error: %s)\nrepeat:", vms_last_error());
+	fprintf(stderr, "\n(last error: %s)\n", vms_last_error());
+	if (model_show)
+		model_show();
+	fprintf(stderr, "repeat:");
 	for (int i = 0; i < n_args; i++)
 		if (strcmp(args[i], "--trace"))
 			fprintf(stderr, " %s", args[i]);
@@ -89,7 +93,7 @@ void die(const char *fmt, ...)
 			i++;
 	if (!model_option("seed", NULL))
 		fprintf(stderr, " --seed %" PRIu64, model_seed);
-	fprintf(stderr, " --steps %" PRIu64 "\n", model_step);
+	fputc('\n', stderr);
 	exit(1);
 }
 

@@ -21,6 +21,8 @@ uint64_t rnd(uint64_t below); /* below > 0 */
 __attribute__((format(printf, 1, 2))) void describe(const char *fmt, ...);
 /* The end of a run that found a difference. */
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *fmt, ...);
+/* What else die() shows of a model, if set. */
+extern void (*model_show)(void);
 /* Dies unless they are equal. */
 void expect(int got, int want);
 

@@ -10,12 +10,11 @@
  *	model-itree [--steps N] [--seed S]
  */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/itree.h"
+#include "model.h"
 
 #define SLOTS 300
 
@@ -26,27 +25,7 @@ struct slot {
 
 static struct slot slot[SLOTS];
 static struct itree tree;
-static uint64_t seed = 1, step, rng, clock_now, live;
-
-static uint64_t rnd(uint64_t below)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng >> 11) % below;
-}
-
-static __attribute__((noreturn, format(printf, 1, 2))) void die(const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(stderr, "model-itree: seed %" PRIu64 " step %" PRIu64 ": ", seed, step);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fprintf(stderr, "\n");
-	abort();
-}
+static uint64_t clock_now, live;
 
 static uint64_t number(void)
 {
@@ -141,7 +120,7 @@ static void one(void)
 {
 	struct slot *s = &slot[rnd(SLOTS)];
 	/* The tree grows and shrinks in waves: empty and full are both reached. */
-	bool grow = rnd(10) < (step / 4096 % 2 ? 8 : 2);
+	bool grow = rnd(10) < (model_step / 4096 % 2 ? 8 : 2);
 	uint64_t from, to;
 
 	if (s->time ? !grow : grow) {
@@ -152,11 +131,11 @@ static void one(void)
 		if (itree_is_empty(&tree) != (live == 0))
 			die("empty with %" PRIu64 " nodes", live);
 	}
-	if (step % 4 == 0) {
+	if (model_step % 4 == 0) {
 		interval(&from, &to);
 		ask(from, to);
 	}
-	if (step % 64 == 0) {
+	if (model_step % 64 == 0) {
 		if (itree_check(&tree))
 			die("%s", "the validator says no");
 		if (depth(tree.root) > deepest)
@@ -169,14 +148,8 @@ int main(int argc, char **argv)
 {
 	uint64_t steps = 1000000;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--steps"))
-			steps = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
-	rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-	for (step = 0; step < steps; step++)
+	model_start("model-itree", argc, argv, &steps);
+	for (model_step = 0; model_step < steps; model_step++)
 		one();
 	/* 300 nodes at random priorities: deeper than 60 is no accident. */
 	if (deepest > 60)

@@ -14,13 +14,14 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/epoch.h"
 #include "fake_arena.h"
+#include "model.h"
+#include "model_memory.h"
 #include "object/pages.h"
 #include "vmspace/vmspace.h"
 
@@ -35,55 +36,14 @@ static unsigned n_cells;
 static slot_t model[TREES][MAX_CELLS];
 static struct pages tree[TREES];
 static struct vms_arena *arena;
-static uint64_t seed = 1, step, rng, refused;
-
-/* ---- tools ---- */
-
-static uint64_t rnd(uint64_t below)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng >> 11) % below;
-}
-
-static __attribute__((noreturn, format(printf, 1, 2))) void die(const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(stderr, "model-pages: seed %" PRIu64 " step %" PRIu64 ": ", seed, step);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fprintf(stderr, "\n");
-	abort();
-}
 
 /* ---- a world that can refuse ---- */
 
-static uint64_t live_bytes, fail_at;
-
-static void *model_alloc(const struct world *w, size_t size)
-{
-	if (fail_at && --fail_at == 0) {
-		refused++;
-		return NULL;
-	}
-	live_bytes += size;
-	return malloc(size);
-}
-
-static void model_free(const struct world *w, void *p, size_t size)
-{
-	live_bytes -= size;
-	free(p);
-}
-
-static const struct world model_world = {.alloc = model_alloc, .free = model_free};
+static const struct world model_world = { .alloc = model_alloc, .free = model_free };
 
 static void maybe_fail(void)
 {
-	fail_at = rnd(6) ? 0 : 1 + rnd(12);
+	model_memory.fail_at = rnd(6) ? 0 : 1 + rnd(12);
 }
 
 /* ---- checks ---- */
@@ -231,7 +191,7 @@ static void result(int err)
 {
 	if (err && err != -ENOMEM)
 		die("result %d", err);
-	if (err && fail_at)
+	if (err && model_memory.fail_at)
 		die("no memory, and none was refused");
 }
 
@@ -272,7 +232,7 @@ static void do_set(unsigned t, struct frame_batch *freed)
 	maybe_fail();
 	err = pages_prepare(&tree[t], cell[from].start, pages_in(from, to));
 	result(err);
-	fail_at = 0;
+	model_memory.fail_at = 0;
 	for (unsigned c = from; !err && c <= to; c++) {
 		slot_t s, old;
 
@@ -308,7 +268,7 @@ static void do_fill(unsigned t, struct frame_batch *freed)
 	else
 		err = pages_prepare_range(&tree[t], cell[from].start, pages_in(from, to));
 	result(err);
-	fail_at = 0;
+	model_memory.fail_at = 0;
 	if (err)
 		return;
 	pages_fill(&tree[t], cell[from].start, pages_in(from, to), mark, freed);
@@ -332,7 +292,7 @@ static void do_fills(unsigned t, struct frame_batch *freed)
 		if (err)
 			return;
 	}
-	fail_at = 0;
+	model_memory.fail_at = 0;
 	for (unsigned i = 0; i < 3; i++) {
 		pages_fill(&tree[t], cell[from[i]].start, pages_in(from[i], to[i]), mark, freed);
 		for (unsigned c = from[i]; c <= to[i]; c++)
@@ -359,7 +319,7 @@ static void do_share(unsigned t, struct frame_batch *freed)
 	maybe_fail();
 	err = pages_share(&tree[t], &tree[src], cell[from].start, pages_in(from, to));
 	result(err);
-	fail_at = 0;
+	model_memory.fail_at = 0;
 	for (unsigned c = from; !err && c <= to; c++)
 		model[t][c] = model[src][c];
 }
@@ -394,7 +354,7 @@ static void one_step(void)
 		die("%s", vms_last_error());
 	check_slots(t);
 	check_walks(t);
-	if (step % 16 == 0)
+	if (model_step % 16 == 0)
 		check_family();
 }
 
@@ -453,7 +413,7 @@ static void round_of(uint64_t steps)
 		pages_init(&tree[t], arena);
 		tree[t].sibling = t + 1 < TREES ? &tree[t + 1] : NULL;
 	}
-	for (uint64_t end = step + steps; step < end; step++)
+	for (uint64_t end = model_step + steps; model_step < end; model_step++)
 		one_step();
 	check_family();
 	frame_batch_init(&freed, arena);
@@ -462,26 +422,20 @@ static void round_of(uint64_t steps)
 	frame_batch_end(&freed);
 	fake_arena_destroy(arena);
 	epoch_synchronize();
-	if (live_bytes)
-		die("%" PRIu64 " bytes were not freed", live_bytes);
+	if (model_memory.bytes)
+		die("%" PRIu64 " bytes were not freed", model_memory.bytes);
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t steps = 60000;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--steps"))
-			steps = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
-	printf("model-pages: seed %" PRIu64 ", %" PRIu64 " steps\n", seed, steps);
+	model_start("model-pages", argc, argv, &steps);
+	printf("model-pages: seed %" PRIu64 ", %" PRIu64 " steps\n", model_seed, steps);
 	fflush(stdout);
-	rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-	while (step < steps)
-		round_of(steps - step < 500 ? steps - step : 500);
+	while (model_step < steps)
+		round_of(steps - model_step < 500 ? steps - model_step : 500);
 	printf("model-pages: %" PRIu64 " steps, %" PRIu64 " refused allocations, no difference\n",
-	       step, refused);
+	       model_step, model_memory.refused);
 	return 0;
 }

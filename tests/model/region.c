@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model.h"
 #include "space/region.h"
 
 #define PAGE  UINT64_C(0x1000)
@@ -24,18 +25,13 @@ static struct region *owner[PAGES]; /* the innermost region */
 static unsigned mapped[PAGES];	    /* the mapping's number; 0: none */
 static struct region *handle[MOST]; /* of live and of dead ones */
 static struct region_tree tree;
-static uint64_t base, seed = 1, step, rng, made, dropped;
+static uint64_t base, choices, placements, made, dropped;
 static unsigned map_number;
 
-static uint64_t rnd(uint64_t below)
+/* The library's own generator, which places regions too. */
+static uint64_t some(uint64_t below)
 {
-	return place_random(&rng) % below;
-}
-
-static __attribute__((noreturn)) void die(const char *what)
-{
-	fprintf(stderr, "model-region: seed %" PRIu64 " step %" PRIu64 ": %s\n", seed, step, what);
-	abort();
+	return place_random(&choices) % below;
 }
 
 static unsigned page_of(uint64_t addr)
@@ -57,7 +53,7 @@ static bool next_map(const void *arg, uint64_t from, uint64_t min, uint64_t *fir
 		p--;
 	for (q = p; q + 1 < PAGES && mapped[q + 1] == mapped[p]; q++)
 		;
-	while (min > PAGE && step % 2) {
+	while (min > PAGE && model_step % 2) {
 		for (gap = 1; q + gap < PAGES && !mapped[q + gap]; gap++)
 			;
 		if (q + gap == PAGES || (gap - 1) * PAGE >= min)
@@ -109,25 +105,25 @@ static void judge(const struct region *r, const struct placement *q, int err, ui
 
 static void place(struct region *r)
 {
-	unsigned size = page_of(r->last) - page_of(r->first) + 1, flags = (unsigned)rnd(3);
-	struct placement q = { .flags = flags, .size = (1 + rnd(size)) * PAGE };
+	unsigned size = page_of(r->last) - page_of(r->first) + 1, flags = (unsigned)some(3);
+	struct placement q = { .flags = flags, .size = (1 + some(size)) * PAGE };
 	unsigned n, first_page;
 	struct region *c = NULL;
-	unsigned h = (unsigned)rnd(MOST);
+	unsigned h = (unsigned)some(MOST);
 	uint64_t first = 0;
-	bool map = rnd(3) == 0;
+	bool map = some(3) == 0;
 	int err;
 
-	if (rnd(2) && q.size > 8 * PAGE)
-		q.size = (1 + rnd(8)) * PAGE;
+	if (some(2) && q.size > 8 * PAGE)
+		q.size = (1 + some(8)) * PAGE;
 	n = (unsigned)(q.size / PAGE);
 	if (flags & PLACE_AT)
-		q.offset = rnd(size - n + 1) * PAGE;
+		q.offset = some(size - n + 1) * PAGE;
 	else if (flags & PLACE_BELOW)
-		q.offset = (n + rnd(size - n + 1)) * PAGE;
+		q.offset = (n + some(size - n + 1)) * PAGE;
 	if (!(flags & PLACE_AT)) {
-		q.align = rnd(2) ? 0 : PAGE << rnd(4);
-		q.entropy = rnd(2) ? 0 : 1 + (unsigned)rnd(PLACE_MAX_BITS);
+		q.align = some(2) ? 0 : PAGE << some(4);
+		q.entropy = some(2) ? 0 : 1 + (unsigned)some(PLACE_MAX_BITS);
 	}
 	if (!map && handle[h])
 		return;
@@ -188,7 +184,7 @@ static void destroy(struct region *r)
 static void unmap(struct region *r)
 {
 	unsigned lo = page_of(r->first), size = page_of(r->last) - lo + 1;
-	unsigned p = lo + (unsigned)rnd(size), q = p + (unsigned)rnd(lo + size - p);
+	unsigned p = lo + (unsigned)some(size), q = p + (unsigned)some(lo + size - p);
 	bool any = false, cut = false;
 	uint64_t last;
 
@@ -253,7 +249,7 @@ static void walk(void)
 
 static void one(void)
 {
-	unsigned h = (unsigned)rnd(MOST);
+	unsigned h = (unsigned)some(MOST);
 	struct region *r = handle[h] ? handle[h] : tree.root;
 	const char *wrong;
 
@@ -262,20 +258,20 @@ static void one(void)
 			die("a dead region was destroyed");
 		region_unref(r);
 		handle[h] = NULL;
-	} else if (rnd(3)) {
+	} else if (some(3)) {
 		place(r);
-	} else if (rnd(3)) {
+	} else if (some(3)) {
 		unmap(r);
 	} else {
 		destroy(r);
 	}
 	wrong = region_validate(&tree);
 	if (wrong)
-		die(wrong);
+		die("%s", wrong);
 	for (unsigned p = 0; p < PAGES; p++)
-		if (region_innermost(&tree, base + p * PAGE + rnd(PAGE)) != owner[p])
+		if (region_innermost(&tree, base + p * PAGE + some(PAGE)) != owner[p])
 			die("wrong about whose a page is");
-	if (step % 16 == 0)
+	if (model_step % 16 == 0)
 		walk();
 }
 
@@ -283,20 +279,15 @@ int main(int argc, char **argv)
 {
 	uint64_t steps = 100000;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--steps"))
-			steps = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
-	rng = seed;
-	base = seed % 2 ? UINT64_MAX - (PAGES * PAGE - 1) : 0;
+	model_start("model-region", argc, argv, &steps);
+	choices = placements = model_seed;
+	base = model_seed % 2 ? UINT64_MAX - (PAGES * PAGE - 1) : 0;
 	if (region_tree_init(&tree, &world_host, PAGE, base, base + (PAGES * PAGE - 1),
-			     (struct taken){ next_map, NULL }, &seed))
+			     (struct taken){ next_map, NULL }, &placements))
 		die("no tree");
 	for (unsigned p = 0; p < PAGES; p++)
 		owner[p] = tree.root;
-	for (step = 0; step < steps; step++)
+	for (model_step = 0; model_step < steps; model_step++)
 		one();
 	region_tree_fini(&tree);
 	for (unsigned h = 0; h < MOST; h++)

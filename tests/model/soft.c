@@ -13,13 +13,14 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/world.h"
 #include "mmu/soft.h"
+#include "model.h"
+#include "model_memory.h"
 #include "vmspace/vmspace.h"
 
 #define WINDOWS 6u
@@ -38,47 +39,6 @@ static unsigned shift;
 static char *mem, *shadow; /* what stores made of it, by the model */
 static struct soft *soft;
 static struct vms_cpu *cpu;
-static uint64_t seed = 1, step, steps = 60000, rng, refused;
-
-static uint64_t rnd(uint64_t below)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng >> 11) % below;
-}
-
-static __attribute__((noreturn, format(printf, 1, 2))) void die(const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(stderr, "model-soft: seed %" PRIu64 " step %" PRIu64 ": ", seed, step);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fprintf(stderr, "\n");
-	abort();
-}
-
-/* ---- A world that can refuse ---- */
-
-static uint64_t live, fail_at;
-
-static void *model_alloc(const struct world *w, size_t size)
-{
-	if (fail_at && --fail_at == 0) {
-		refused++;
-		return NULL;
-	}
-	live += size;
-	return malloc(size);
-}
-
-static void model_free(const struct world *w, void *p, size_t size)
-{
-	live -= size;
-	free(p);
-}
 
 /* ---- Pages ---- */
 
@@ -131,7 +91,7 @@ static void step_map(unsigned cell, unsigned n)
 	uint64_t list[SPAN];
 	unsigned host[SPAN];
 	bool run = rnd(2), any = false;
-	uint64_t refused_before = refused;
+	uint64_t refused_before = model_memory.refused;
 	int err;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -139,16 +99,16 @@ static void step_map(unsigned cell, unsigned n)
 		list[i] = host_of(host[i]);
 		any |= model[cell + i].host != 0;
 	}
-	fail_at = rnd(4) ? 0 : 1 + rnd(6);
+	model_memory.fail_at = rnd(4) ? 0 : 1 + rnd(6);
 	err = run ? soft_map_run(soft, gva_of(cell), list[0], n, rights, existing)
 		  : soft_map(soft, gva_of(cell), list, n, rights, existing);
-	fail_at = 0;
+	model_memory.fail_at = 0;
 	if (existing == SOFT_ERROR && any) {
 		if (err != -EEXIST)
 			die("map over entries: %d", err);
 		return;
 	}
-	if (err != (refused == refused_before ? 0 : -ENOMEM))
+	if (err != (model_memory.refused == refused_before ? 0 : -ENOMEM))
 		die("map: %d", err);
 	for (unsigned i = 0; !err && i < n; i++) {
 		if (!model[cell + i].host)
@@ -350,7 +310,7 @@ static void run(const struct world *w, uint64_t n)
 	if (soft_create(w, UINT64_C(1) << shift, &soft))
 		die("create");
 	soft_cpu_init(soft, cpu);
-	for (uint64_t i = 0; i < n; i++, step++) {
+	for (uint64_t i = 0; i < n; i++, model_step++) {
 		unsigned cell = (unsigned)rnd(CELLS), room = SPAN - cell % SPAN;
 		unsigned many = 1 + (unsigned)rnd(rnd(4) ? (room < 4 ? room : 4) : room);
 
@@ -375,29 +335,25 @@ static void run(const struct world *w, uint64_t n)
 			die("a store went astray");
 	}
 	soft_cpu_fini(cpu);
-	if (soft_destroy(soft) || live)
-		die("%" PRIu64 " bytes lost", live);
+	if (soft_destroy(soft) || model_memory.bytes)
+		die("%" PRIu64 " bytes lost", model_memory.bytes);
 	free(mem);
 	free(shadow);
 }
 
 int main(int argc, char **argv)
 {
+	uint64_t steps = 60000;
 	struct world w = world_host;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (strcmp(argv[i], "--steps") == 0)
-			steps = strtoull(argv[i + 1], NULL, 0);
-		else if (strcmp(argv[i], "--seed") == 0)
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
-	rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+	model_start("model-soft", argc, argv, &steps);
 	w.alloc = model_alloc;
 	w.free = model_free;
 	cpu = aligned_alloc(64, sizeof(*cpu));
 	for (shift = 10; shift <= 16; shift++)
 		run(&w, steps / 7);
 	free(cpu);
-	printf("%" PRIu64 " steps, %" PRIu64 " allocations refused\n", step, refused);
-	return refused ? 0 : 1;
+	printf("%" PRIu64 " steps, %" PRIu64 " allocations refused\n", model_step,
+	       model_memory.refused);
+	return model_memory.refused ? 0 : 1;
 }

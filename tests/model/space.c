@@ -18,13 +18,14 @@
  *	model-space [--steps N] [--seed S] [--pages P]
  */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/epoch.h"
 #include "mmu/backend.h"
+#include "model.h"
+#include "model_memory.h"
 #include "object/object.h"
 #include "space/quick.h"
 
@@ -54,54 +55,19 @@ static uint64_t n_pages = 128, base;
 static struct page model[MAX_PAGES], before[MAX_PAGES];
 static struct vms_object *object[OBJECTS];
 static struct space space;
-static uint64_t seed = 1, step, rng;
 static uint64_t quick, moves; /* edits without a plan */
 
 /* ---- tools ---- */
 
-static uint64_t rnd(uint64_t below)
+/* What die() shows: the pages as the model has them. */
+static void picture(void)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng >> 11) % below;
-}
-
-static __attribute__((noreturn, format(printf, 1, 2))) void die(const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(stderr, "model-space: seed %" PRIu64 " step %" PRIu64 " pages %" PRIu64 ": ", seed,
-		step, n_pages);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fprintf(stderr, "\n");
 	for (uint64_t i = 0; i < n_pages; i++)
 		fputc(!model[i].used ? '.' : model[i].first ? '[' : '=', stderr);
-	fprintf(stderr, "\n");
-	exit(1);
+	fprintf(stderr, " %" PRIu64 " pages\n", n_pages);
 }
 
-static uint64_t live_bytes, live_blocks;
-
-static void *counting_alloc(const struct world *w, size_t size)
-{
-	live_bytes += size;
-	live_blocks++;
-	return malloc(size);
-}
-
-static void counting_free(const struct world *w, void *p, size_t size)
-{
-	if (p) {
-		live_bytes -= size;
-		live_blocks--;
-	}
-	free(p);
-}
-
-static const struct world counting = {.alloc = counting_alloc, .free = counting_free};
+static const struct world counting = { .alloc = model_alloc, .free = model_free };
 
 /* ---- the face's rules ---- */
 
@@ -745,7 +711,7 @@ static void round_of(uint64_t steps, uint64_t where, uint64_t pages)
 	if (rnd(2))
 		tree_let_read(&space.tree);
 	lock_take(&space.lock);
-	for (uint64_t end = step + steps; step < end; step++)
+	for (uint64_t end = model_step + steps; model_step < end; model_step++)
 		one_step();
 	lock_drop(&space.lock);
 	space_fini(&space);
@@ -755,40 +721,34 @@ static void round_of(uint64_t steps, uint64_t where, uint64_t pages)
 		object_unref(object[k]);
 	}
 	epoch_synchronize(); /* nodes wait for their readers */
-	if (live_bytes || live_blocks)
-		die("%" PRIu64 " bytes in %" PRIu64 " blocks were not freed", live_bytes,
-		    live_blocks);
+	if (model_memory.bytes || model_memory.blocks)
+		die("%" PRIu64 " bytes in %" PRIu64 " blocks were not freed", model_memory.bytes,
+		    model_memory.blocks);
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t steps = 200000, pages = 0;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--steps"))
-			steps = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--pages"))
-			pages = strtoull(argv[i + 1], NULL, 0);
-	}
+	model_start("model-space", argc, argv, &steps);
+	model_show = picture;
+	pages = strtoull(model_option("pages", "0"), NULL, 0);
 	if (pages > MAX_PAGES || pages == 1) {
 		fprintf(stderr, "model-space: --pages must be from 2 to %d\n", MAX_PAGES);
 		return 2;
 	}
-	printf("model-space: seed %" PRIu64 ", %" PRIu64 " steps\n", seed, steps);
+	printf("model-space: seed %" PRIu64 ", %" PRIu64 " steps\n", model_seed, steps);
 	fflush(stdout);
-	rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-	while (step < steps) {
+	while (model_step < steps) {
 		uint64_t n = pages ? pages : rnd(4) ? 64 + rnd(193) : 2 + rnd(16);
 		uint64_t where = rnd(3) == 0   ? 0
 				 : rnd(2) == 0 ? UINT64_MAX - n * PAGE + 1
 					       : rnd(UINT64_C(1) << 35) * PAGE;
 
-		round_of(steps - step < 5000 ? steps - step : 5000, where, n);
+		round_of(steps - model_step < 5000 ? steps - model_step : 5000, where, n);
 	}
 	printf("model-space: %" PRIu64 " steps, %" PRIu64 " of them quick, %" PRIu64
 	       " quick moves, no difference\n",
-	       step, quick, moves);
+	       model_step, quick, moves);
 	return 0;
 }
