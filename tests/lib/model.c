@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* model.c: see model.h. */
 #include "model.h"
+#include "random.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -53,10 +54,7 @@ void model_start(const char *model, int argc, char **argv, uint64_t *steps)
 
 uint64_t rnd(uint64_t below)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (state >> 11) % below;
+	return next53(&state) % below;
 }
 
 void describe(const char *fmt, ...)

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "object/object.h"
+#include "random.h"
 #include "space/quick.h"
 
 #define PAGE   UINT64_C(4096)
@@ -49,14 +50,6 @@ static const struct map_rules rules = {.classes = classes, .guard = guard};
 static struct space space;
 static struct vms_object *object;
 static uint64_t rng = 88172645463325252u, n, stride, sink;
-
-static uint64_t rnd(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng >> 11;
-}
 
 static double now(void)
 {
@@ -119,7 +112,7 @@ static void protect(uint64_t first, uint64_t last, uint8_t prot) REQUIRES(space.
 
 static uint64_t slot(void)
 {
-	return BASE + rnd() % n * stride;
+	return BASE + next53(&rng) % n * stride;
 }
 
 static void look_up(uint64_t count) REQUIRES(space.lock)

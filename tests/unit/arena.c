@@ -17,6 +17,7 @@
 #include "check.h"
 
 #include "base/epoch.h"
+#include "random.h"
 #include "store/arena.h"
 #include "world.h"
 
@@ -535,10 +536,7 @@ struct model {
 
 static uint64_t rnd(struct model *m, uint64_t below)
 {
-	m->seed ^= m->seed << 13;
-	m->seed ^= m->seed >> 7;
-	m->seed ^= m->seed << 17;
-	return (m->seed >> 11) % below;
+	return next53(&m->seed) % below;
 }
 
 static void model_check(struct model *m)

@@ -15,6 +15,7 @@
 
 #include "check.h"
 #include "mmu/host.h"
+#include "random.h"
 #include "snap.h"
 #include "window.h"
 
@@ -421,23 +422,15 @@ struct model {
 	uint32_t other_rights[WINDOW_PAGES];
 };
 
-static uint32_t next_random(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
-
 /* One random call; the model holds what may stand at most, and, if nothing failed, what stands. */
 static void random_step(struct kit *k, struct model *m, uint32_t *seed)
 {
 	static const uint32_t some[] = { R, RW, RX, RW };
-	unsigned at = next_random(seed) % WINDOW_PAGES;
-	unsigned n = 1 + next_random(seed) % (next_random(seed) % 4 ? 6 : WINDOW_PAGES);
+	unsigned at = next32(seed) % WINDOW_PAGES;
+	unsigned n = 1 + next32(seed) % (next32(seed) % 4 ? 6 : WINDOW_PAGES);
 	/* Mostly pages that go on with their neighbours. */
-	unsigned from = (next_random(seed) % 3) * 64 + at;
-	uint32_t prot = some[next_random(seed) % 4];
+	unsigned from = (next32(seed) % 3) * 64 + at;
+	uint32_t prot = some[next32(seed) % 4];
 	enum entries_existing existing;
 	bool any = false;
 	int err;
@@ -445,7 +438,7 @@ static void random_step(struct kit *k, struct model *m, uint32_t *seed)
 	for (unsigned i = 0; i < WINDOW_PAGES; i++)
 		m->other[i] = -1;
 	n = n > WINDOW_PAGES - at ? WINDOW_PAGES - at : n;
-	switch (next_random(seed) % 8) {
+	switch (next32(seed) % 8) {
 	case 0:
 		hide(k, at, n);
 		for (unsigned i = at; i < at + n; i++)
@@ -464,7 +457,7 @@ static void random_step(struct kit *k, struct model *m, uint32_t *seed)
 	default:
 		break;
 	}
-	existing = next_random(seed) % 3;
+	existing = next32(seed) % 3;
 	for (unsigned i = at; i < at + n; i++)
 		any |= m->from[i] >= 0;
 	err = show(k, at, n, from, prot, existing);
@@ -559,8 +552,8 @@ static void random_failures(void **state)
 	model_init(&m);
 	for (unsigned step = 0; step < 3000; step++) {
 		w->failed = 0;
-		test_world_fail(w, 1 + next_random(&seed) % 3, EVERY_CALL, ENOMEM);
-		w->fail_more = next_random(&seed) % 3;
+		test_world_fail(w, 1 + next32(&seed) % 3, EVERY_CALL, ENOMEM);
+		w->fail_more = next32(&seed) % 3;
 		random_step(k, &m, &seed);
 		failed += w->failed;
 		w->fail_at = 0;

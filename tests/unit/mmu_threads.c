@@ -15,6 +15,7 @@
 #include <vmspace/mman.h>
 
 #include "check.h"
+#include "random.h"
 
 #define WORKERS 3
 #define PAGES	32 /* of one worker */
@@ -29,14 +30,6 @@ static atomic_bool stop;
 static atomic_int wrong; /* the line of an expectation that failed; asserts do not work in threads */
 
 #define expect(cond) ((cond) ? (void)0 : atomic_store(&wrong, __LINE__))
-
-static uint32_t next(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
 
 /* What a worker knows of its pages: 0 hole, else the byte that fills it. */
 struct worker {
@@ -54,7 +47,7 @@ static char *host(const struct worker *w, unsigned i)
 static void fill(struct worker *w, unsigned first, unsigned n)
 {
 	for (unsigned i = first; i < first + n; i++) {
-		w->byte[i] = (unsigned char)(1 + next(&w->seed) % 255);
+		w->byte[i] = (unsigned char)(1 + next32(&w->seed) % 255);
 		w->writable[i] = true;
 		memset(host(w, i), w->byte[i], page);
 	}
@@ -70,10 +63,10 @@ static bool all_mapped(const struct worker *w, unsigned first, unsigned n)
 
 static void step(struct worker *w)
 {
-	unsigned n = 1 + next(&w->seed) % (PAGES / 2), first = next(&w->seed) % (PAGES / 2 + 1);
+	unsigned n = 1 + next32(&w->seed) % (PAGES / 2), first = next32(&w->seed) % (PAGES / 2 + 1);
 	uint64_t addr = w->base + first * page;
-	unsigned to = first >= n ? next(&w->seed) % (first - n + 1) : PAGES;
-	unsigned kind = next(&w->seed) % 4;
+	unsigned to = first >= n ? next32(&w->seed) % (first - n + 1) : PAGES;
+	unsigned kind = next32(&w->seed) % 4;
 
 	if (first + n > PAGES)
 		n = PAGES - first;
@@ -85,7 +78,7 @@ static void step(struct worker *w)
 		expect(vms_munmap(mm, addr, n * page) == 0);
 		memset(w->byte + first, 0, n);
 	} else if (kind == 2) {
-		bool can = all_mapped(w, first, n), write = next(&w->seed) & 1;
+		bool can = all_mapped(w, first, n), write = next32(&w->seed) & 1;
 		int64_t r = vms_mprotect(mm, addr, n * page, write ? RW : PROT_READ);
 
 		expect(r == (can ? 0 : -ENOMEM));
@@ -143,8 +136,9 @@ static void *intrude(void *arg)
 
 	while (!atomic_load(&stop)) {
 		/* Where a worker is just now: a hint that the kernel takes if nothing is there. */
-		char *hint = lo + ((1 + next(&seed) % WORKERS) << 20) + next(&seed) % PAGES * page;
-		size_t len = page << next(&seed) % 4;
+		char *hint =
+			lo + ((1 + next32(&seed) % WORKERS) << 20) + next32(&seed) % PAGES * page;
+		size_t len = page << next32(&seed) % 4;
 		char *p = mmap(hint, len, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		expect(p != MAP_FAILED && (p + len <= lo || p >= hi));

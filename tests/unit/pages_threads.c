@@ -11,6 +11,7 @@
 #include "base/epoch.h"
 #include "fake_arena.h"
 #include "object/pages.h"
+#include "random.h"
 #include "world.h"
 
 #define READERS	 2
@@ -25,14 +26,6 @@ static struct pages tree[2];
 static atomic_bool over;
 static atomic_uint wrong, frames_seen, started;
 
-static uint64_t next_random(uint64_t *rng)
-{
-	*rng ^= *rng << 13;
-	*rng ^= *rng >> 7;
-	*rng ^= *rng << 17;
-	return *rng >> 11;
-}
-
 static bool may_stand(slot_t s, uint64_t index)
 {
 	return slot_is_frame(s) ? (s - FRAME_FIRST) / VERSIONS == index % FAR
@@ -45,7 +38,7 @@ static void *read_pages(void *arg)
 
 	atomic_fetch_add(&started, 1);
 	while (!atomic_load(&over)) {
-		uint64_t r = next_random(&rng), index = r / 16 % NEAR + (r & 2 ? FAR : 0);
+		uint64_t r = next53(&rng), index = r / 16 % NEAR + (r & 2 ? FAR : 0);
 		struct page_span s;
 
 		if (!epoch_enter()) {
@@ -81,13 +74,13 @@ static void put(struct pages *p, uint64_t index, uint64_t version, struct frame_
 
 static void write_pages(uint64_t *rng)
 {
-	uint64_t r = next_random(rng);
+	uint64_t r = next53(rng);
 	struct pages *p = &tree[r & 1];
 	uint64_t index = r / 2 % NEAR, n = 1 + r / 8192 % 1000;
 	struct frame_batch freed;
 
 	frame_batch_init(&freed, arena);
-	switch (next_random(rng) % 16) {
+	switch (next53(rng) % 16) {
 	case 0: /* a snapshot */
 		pages_fini(p, &freed);
 		assert_ok(pages_share(p, &tree[!(r & 1)], r % 3 ? 0 : index, FAR * 2));
