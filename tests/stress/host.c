@@ -28,6 +28,8 @@
 
 #include <vmspace/space.h>
 
+#include "random.h"
+
 #define GUESTS 2u
 #define PAGES  96u
 #define WINDOW (UINT64_C(64) << 20)
@@ -57,14 +59,6 @@ static atomic_uint faults, refused;
 			abort();                                                       \
 		}                                                                      \
 	} while (0)
-
-static uint32_t next(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
 
 /* What is refused now is asked for again: the editor gives everything back. */
 static void on_signal(int sig, siginfo_t *info, void *context)
@@ -124,11 +118,11 @@ static void *editor_main(void *unused)
 	uint32_t seed = 2463534242u;
 
 	while (!atomic_load(&stop)) {
-		struct guest *g = &guests[next(&seed) % GUESTS];
-		uint64_t at = next(&seed) % PAGES;
-		uint64_t n = 1 + next(&seed) % (PAGES - at), start = g->addr + at * page;
+		struct guest *g = &guests[next32(&seed) % GUESTS];
+		uint64_t at = next32(&seed) % PAGES;
+		uint64_t n = 1 + next32(&seed) % (PAGES - at), start = g->addr + at * page;
 
-		switch (next(&seed) % 4) {
+		switch (next32(&seed) % 4) {
 		case 0:
 			require(vms_unmap(vms_space_root(space), start, n * page, 0) == 0);
 			map_at(g->obj, start, at * page, n * page, RW);
@@ -163,7 +157,7 @@ static void *snapshots_main(void *unused)
 	uint32_t seed = 88172645u;
 
 	for (uint64_t k = 1; !atomic_load(&stop); k++) {
-		struct guest *g = &guests[next(&seed) % GUESTS];
+		struct guest *g = &guests[next32(&seed) % GUESTS];
 		uint64_t from = atomic_load(&g->round), to;
 		struct vms_object *s;
 
@@ -176,7 +170,7 @@ static void *snapshots_main(void *unused)
 		map_at(s, branch, 0, PAGES * page, RW);
 		for (unsigned i = 0; i < PAGES; i++) {
 			require(*number(branch, i) == v[i]);
-			if (next(&seed) % 2)
+			if (next32(&seed) % 2)
 				*number(branch, i) = v[i] = ~k;
 		}
 		for (unsigned i = 0; i < PAGES; i++) {

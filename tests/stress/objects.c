@@ -37,17 +37,17 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/epoch.h"
 #include "object/content.h"
 #include "object/look.h" /* LOOK_TSAN */
+#include "random.h"
 #include "store/arena.h"
+#include "stress.h"
 #include "vmspace/pager.h"
 
 #define SHARED	 64u
@@ -69,8 +69,6 @@ static double seconds = 1.2;
 static uint64_t P;
 static struct vms_arena *arena;
 static struct vms_object *A, *B;
-static atomic_bool stop;
-static atomic_uint failures;
 static atomic_uint_fast64_t begun[WRITERS], ended[WRITERS]; /* numbers of writes to stripes */
 
 enum {
@@ -84,50 +82,9 @@ enum {
 	N_CHECKS,
 	COUNTS
 };
-static atomic_uint_fast64_t counts[COUNTS];
 
 static const char *const count_name[] = { "writes",    "live reads", "snapshots", "zeros",
 					  "transfers", "resizes",    "commits",	  "checks" };
-
-static void counted(unsigned what)
-{
-	atomic_fetch_add_explicit(&counts[what], 1, memory_order_relaxed);
-}
-
-/* cmocka's asserts are for its own thread. */
-__attribute__((format(printf, 1, 2))) static void bad(const char *format, ...)
-{
-	char text[256];
-	va_list args;
-
-	if (atomic_fetch_add(&failures, 1) < 8) {
-		va_start(args, format);
-		vsnprintf(text, sizeof(text), format, args);
-		va_end(args);
-		fprintf(stderr, "  %s\n", text);
-	}
-	atomic_store(&stop, true);
-}
-
-static bool going(void)
-{
-	return !atomic_load_explicit(&stop, memory_order_relaxed);
-}
-
-static void must(int err, const char *what)
-{
-	if (err)
-		bad("%s: %d: %s", what, err, vms_last_error());
-}
-
-/* One for each thread. */
-static uint32_t next(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
 
 /* ---- Words ---- */
 
@@ -264,7 +221,7 @@ static void *writer_thread(void *arg)
 	struct thread *t = arg;
 
 	for (uint64_t number = 1; going(); number++) {
-		uint64_t page = next(&t->seed) % SHARED;
+		uint64_t page = next32(&t->seed) % SHARED;
 
 		write_stripe(t, t->id);
 		if (t->id == 2)
@@ -281,11 +238,12 @@ static void *reader_thread(void *arg)
 	struct thread *t = arg;
 
 	while (going()) {
-		uint64_t page = next(&t->seed) % SHARED, n = next(&t->seed) % (SHARED - page) + 1;
+		uint64_t page = next32(&t->seed) % SHARED,
+			 n = next32(&t->seed) % (SHARED - page) + 1;
 
 		must(vms_object_read(A, page * P, t->buf, n * P, NULL), "read");
 		live_fits(t->buf, page, n, "live");
-		live_stripe(next(&t->seed) % WRITERS, t->buf);
+		live_stripe(next32(&t->seed) % WRITERS, t->buf);
 		must(vms_object_read(A, A_MOVED * P, t->buf, MOVED * P, NULL), "read, moved");
 		live_fits(t->buf, 0, MOVED, "live, moved in A");
 		must(vms_object_read(B, 0, t->buf, MOVED * P, NULL), "read, moved");
@@ -321,7 +279,7 @@ static void snapshot_a(struct thread *t)
 {
 	uint64_t low[2], high[2];
 	struct vms_object *s, *s2;
-	uint64_t page = next(&t->seed) % A_PAGES;
+	uint64_t page = next32(&t->seed) % A_PAGES;
 
 	for (unsigned w = 0; w < 2; w++)
 		low[w] = atomic_load(&ended[w]);
@@ -343,7 +301,7 @@ static void snapshot_a(struct thread *t)
 		must(vms_object_resize(s2, page * P, NULL), "resize");
 	}
 	unchanged(t, s, A_PAGES, "its own child's");
-	if (next(&t->seed) % 2) {
+	if (next32(&t->seed) % 2) {
 		vms_object_unref(s2);
 		unchanged(t, s, A_PAGES, "an end's");
 		vms_object_unref(s);
@@ -394,7 +352,8 @@ static void *zeroer_thread(void *arg)
 	struct vms_share rows[16];
 
 	while (going()) {
-		uint64_t page = next(&t->seed) % SHARED, n = next(&t->seed) % (SHARED - page) + 1;
+		uint64_t page = next32(&t->seed) % SHARED,
+			 n = next32(&t->seed) % (SHARED - page) + 1;
 		size_t k = 16;
 		int err;
 
@@ -420,9 +379,9 @@ static void *mover_thread(void *arg)
 	struct thread *t = arg;
 
 	for (uint64_t number = 1; going(); number++) {
-		uint64_t page = next(&t->seed) % MOVED, n = next(&t->seed) % (MOVED - page) + 1;
-		uint32_t keep = next(&t->seed) % 4 ? 0 : VMS_TRANSFER_KEEP;
-		bool to_a = next(&t->seed) % 2;
+		uint64_t page = next32(&t->seed) % MOVED, n = next32(&t->seed) % (MOVED - page) + 1;
+		uint32_t keep = next32(&t->seed) % 4 ? 0 : VMS_TRANSFER_KEEP;
+		bool to_a = next32(&t->seed) % 2;
 		uint64_t at = (A_MOVED + page) * P;
 
 		if (number % 4 == 0) {
@@ -456,7 +415,7 @@ static void *resizer_thread(void *arg)
 	struct vms_object *r = atomic_load(&resized);
 
 	while (going()) {
-		uint64_t page = next(&t->seed) % A_PAGES, bytes = page * P;
+		uint64_t page = next32(&t->seed) % A_PAGES, bytes = page * P;
 
 		must(vms_object_resize(r, bytes, NULL), "shrink");
 		must(vms_object_resize(r, A_PAGES * P, NULL), "grow");
@@ -477,7 +436,7 @@ static void *resized_reader_thread(void *arg)
 	struct vms_object *r = atomic_load(&resized);
 
 	while (going()) {
-		uint64_t page = next(&t->seed) % (A_MOVED - 4);
+		uint64_t page = next32(&t->seed) % (A_MOVED - 4);
 		int err = vms_object_read(r, page * P, t->buf, 4 * P, NULL);
 
 		if (err == -ERANGE)
@@ -503,19 +462,14 @@ static struct thread team[THREADS];
 /* n threads for the given time, and how often each thing was done. */
 static void run_threads(void *(*const *work)(void *), unsigned n)
 {
-	struct timespec rest = { .tv_sec = (time_t)seconds,
-				 .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9) };
-
 	atomic_store(&stop, false);
 	for (unsigned i = 0; i < n; i++)
 		assert_ok(pthread_create(&team[i].thread, NULL, work[i], &team[i]));
-	nanosleep(&rest, NULL);
+	rest(seconds);
 	atomic_store(&stop, true);
 	for (unsigned i = 0; i < n; i++)
 		assert_ok(pthread_join(team[i].thread, NULL));
-	for (unsigned i = 0; i < COUNTS; i++)
-		print_message("%s %llu%s", count_name[i], (unsigned long long)counts[i],
-			      i + 1 < COUNTS ? ", " : "\n");
+	print_counts(count_name, COUNTS);
 	assert_int_equal(atomic_load(&failures), 0);
 }
 
@@ -584,7 +538,7 @@ static void *paged_writer(void *arg)
 	struct thread *t = arg;
 
 	for (uint64_t number = 1; going(); number++) {
-		uint64_t page = (next(&t->seed) % PAGED) | 1, was = tight.written[page];
+		uint64_t page = (next32(&t->seed) % PAGED) | 1, was = tight.written[page];
 
 		if (refused(vms_object_read(tight.paged, page * P, t->buf, P, NULL), "read back")) {
 			must(vms_pager_file_sync(tight.paged), "sync"); /* clean pages can go */
@@ -608,7 +562,7 @@ static void *paged_reader(void *arg)
 	struct thread *t = arg;
 
 	while (going()) {
-		uint64_t page = next(&t->seed) % (PAGED - 8), n = next(&t->seed) % 8 + 1;
+		uint64_t page = next32(&t->seed) % (PAGED - 8), n = next32(&t->seed) % 8 + 1;
 
 		if (refused(vms_object_read(tight.paged, page * P, t->buf, n * P, NULL), "read"))
 			continue;
@@ -630,7 +584,7 @@ static void *overlay_writer(void *arg)
 	struct thread *t = arg;
 
 	for (uint64_t number = 1; going(); number++) {
-		uint64_t page = next(&t->seed) % 16, at = page * P + 8;
+		uint64_t page = next32(&t->seed) % 16, at = page * P + 8;
 		uint64_t word = word_of(3, page, number);
 
 		if (refused(vms_object_write(tight.over, at, &word, 8, NULL), "write above"))
@@ -698,15 +652,15 @@ static void *reclaimer(void *arg)
 	struct thread *t = arg;
 
 	while (going()) {
-		uint64_t freed = 0, page = next(&t->seed) % (PAGED - 4);
+		uint64_t freed = 0, page = next32(&t->seed) % (PAGED - 4);
 
-		must(vms_arena_reclaim(tight.arena, next(&t->seed) % 16 * P, &freed), "reclaim");
+		must(vms_arena_reclaim(tight.arena, next32(&t->seed) % 16 * P, &freed), "reclaim");
 		atomic_fetch_add(&tight.reclaimed, freed / P);
 		must(vms_object_op(tight.paged, VMS_OBJECT_DONT_NEED, page * P, 4 * P, NULL),
 		     "hint");
-		if (next(&t->seed) % 8 == 0)
+		if (next32(&t->seed) % 8 == 0)
 			must(vms_pager_file_sync(tight.paged), "sync");
-		if (next(&t->seed) % 64 == 0)
+		if (next32(&t->seed) % 64 == 0)
 			check(tight.paged);
 	}
 	return NULL;

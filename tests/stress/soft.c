@@ -26,10 +26,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/world.h"
 #include "mmu/soft.h"
+#include "random.h"
+#include "stress.h"
 #include "vmspace/vmspace.h"
 
 #define CPUS	 2u
@@ -42,34 +43,17 @@
 static double seconds = 1;
 static struct soft *soft;
 static unsigned char *mem; /* page p of set s: number p * 2 + s */
-static atomic_bool stop;
-static atomic_uint failures;
 static atomic_ulong hits, misses, changes;
 
-static void bad(const char *what, uint64_t at)
+static void bad_at(const char *what, uint64_t at)
 {
-	if (atomic_fetch_add(&failures, 1) < 8)
-		fprintf(stderr, "  %s: %#llx\n", what, (unsigned long long)at);
-	atomic_store(&stop, true);
+	bad("%s: %#llx", what, (unsigned long long)at);
 }
 
 /* A changer's pages: up to the last address, or half of them before a table node's end. */
 static uint64_t base_of(unsigned changer)
 {
 	return changer ? ((uint64_t)changer << 40) - HALF / 2 * PAGE : 0 - (uint64_t)HALF * PAGE;
-}
-
-static bool going(void)
-{
-	return !atomic_load_explicit(&stop, memory_order_relaxed);
-}
-
-static uint32_t next(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
 }
 
 /* ---- CPUs ---- */
@@ -122,10 +106,11 @@ static void *cpu_main(void *arg)
 	soft_cpu_init(soft, cpu);
 	while (going()) {
 		/* Many on a few pages: hits; the rest anywhere. */
-		uint64_t around = base_of(next(&seed) % CHANGERS) + next(&seed) % (HALF - 2) * PAGE;
+		uint64_t around =
+			base_of(next32(&seed) % CHANGERS) + next32(&seed) % (HALF - 2) * PAGE;
 
 		for (unsigned i = 0; i < 200; i++) {
-			uint32_t r = next(&seed);
+			uint32_t r = next32(&seed);
 			unsigned size = 1u << (r & 3);
 			uint64_t gva = around + (r >> 4) % (2 * PAGE), v;
 			bool ok;
@@ -133,17 +118,17 @@ static void *cpu_main(void *arg)
 			if (r & 0x80000000)
 				gva &= ~(uint64_t)(size - 1);
 			if (r & 4) {
-				v = (next(&seed) & 0x7e7e7e7e) * UINT64_C(0x100000001);
+				v = (next32(&seed) & 0x7e7e7e7e) * UINT64_C(0x100000001);
 				ok = store(cpu, gva, size, v | UINT64_C(0x0101010101010101));
 			} else {
 				ok = load(cpu, gva, size, &v);
 				if (ok && (v & UINT64_C(0x8080808080808080)))
-					bad("a load found a canary", gva);
+					bad_at("a load found a canary", gva);
 			}
 			hit += ok;
 			miss += !ok;
 		}
-		if (next(&seed) % 64 == 0) {
+		if (next32(&seed) % 64 == 0) {
 			soft_cpu_fini(cpu);
 			soft_cpu_init(soft, cpu);
 		}
@@ -181,7 +166,7 @@ static void check_canary(const struct changer *c, unsigned page, int set)
 
 	for (unsigned i = 0; i < PAGE; i++)
 		if (p[i] != CANARY)
-			bad("a store after unmap", gva_of(c, page) + i);
+			bad_at("a store after unmap", gva_of(c, page) + i);
 }
 
 /* It is shown no more. */
@@ -194,23 +179,23 @@ static void gone(struct changer *c, unsigned page)
 	memset(host(c, page, c->shown[page]), CANARY, PAGE);
 	c->shown[page] = -1;
 	if (vms_tlb_load8(c->cpu, gva_of(c, page), &v))
-		bad("a load of its own after unmap", gva_of(c, page));
+		bad_at("a load of its own after unmap", gva_of(c, page));
 }
 
 static void show(struct changer *c, unsigned page, unsigned n)
 {
 	uint64_t list[HALF];
 	int set[HALF];
-	bool write = next(&c->seed) % 4;
+	bool write = next32(&c->seed) % 4;
 
 	for (unsigned i = 0; i < n; i++) {
-		set[i] = c->shown[page + i] < 0 ? (int)(next(&c->seed) & 1) : !c->shown[page + i];
+		set[i] = c->shown[page + i] < 0 ? (int)(next32(&c->seed) & 1) : !c->shown[page + i];
 		check_canary(c, page + i, set[i]);
 		memset(host(c, page + i, set[i]), 1 + (int)(page + i), PAGE);
 		list[i] = (uint64_t)(uintptr_t)host(c, page + i, set[i]);
 	}
 	if (soft_map(soft, gva_of(c, page), list, n, write ? RW : VMS_PROT_READ, SOFT_UPGRADE))
-		bad("map", gva_of(c, page));
+		bad_at("map", gva_of(c, page));
 	for (unsigned i = 0; i < n; i++) {
 		/* Replaced: nobody reads or writes what was there. */
 		if (c->shown[page + i] >= 0)
@@ -229,12 +214,12 @@ static void still(struct changer *c, unsigned page, unsigned n)
 			continue;
 		p = host(c, i, c->shown[i]);
 		memcpy(copy, p, PAGE);
-		if (i == page && next(&c->seed) % 8 == 0)
+		if (i == page && next32(&c->seed) % 8 == 0)
 			sched_yield();
 		if (memcmp(copy, p, PAGE))
-			bad("a store after write was removed", gva_of(c, i));
+			bad_at("a store after write was removed", gva_of(c, i));
 		if (vms_tlb_store8(c->cpu, gva_of(c, i), 1))
-			bad("a store of its own after write was removed", gva_of(c, i));
+			bad_at("a store of its own after write was removed", gva_of(c, i));
 		c->writable[i] = false;
 	}
 }
@@ -250,18 +235,18 @@ static void *changer_main(void *arg)
 	for (unsigned i = 0; i < HALF; i++)
 		c.shown[i] = -1;
 	for (; going(); done++) {
-		unsigned page = next(&c.seed) % HALF;
-		unsigned n = 1 + next(&c.seed) % (HALF - page);
+		unsigned page = next32(&c.seed) % HALF;
+		unsigned n = 1 + next32(&c.seed) % (HALF - page);
 		uint64_t bits[1];
 
-		n = n > 6 && next(&c.seed) % 4 ? 6 : n;
-		switch (next(&c.seed) % 12) {
+		n = n > 6 && next32(&c.seed) % 4 ? 6 : n;
+		switch (next32(&c.seed) % 12) {
 		default:
 			show(&c, page, n);
 			/* Let the others find it. */
-			if (next(&c.seed) % 16 == 0)
+			if (next32(&c.seed) % 16 == 0)
 				sched_yield();
-			for (uint32_t i = next(&c.seed) % 2048; i; i--)
+			for (uint32_t i = next32(&c.seed) % 2048; i; i--)
 				atomic_signal_fence(memory_order_seq_cst);
 			break;
 		case 0:
@@ -284,7 +269,7 @@ static void *changer_main(void *arg)
 			soft_harvest(soft, gva_of(&c, page), n, bits);
 			break;
 		case 7: /* all at once, also what the other one shows */
-			if (next(&c.seed) % 16 == 0) {
+			if (next32(&c.seed) % 16 == 0) {
 				soft_empty(soft);
 				for (unsigned i = 0; i < HALF; i++)
 					gone(&c, i);
@@ -314,10 +299,8 @@ static int no_membarrier(const struct world *w, int command)
 static void run(const struct world *w, bool caches)
 {
 	pthread_t thread[CPUS + CHANGERS];
-	struct timespec t = { (time_t)(seconds / 2), 0 };
 	struct soft_stats stats;
 
-	t.tv_nsec = (long)((seconds / 2 - (double)t.tv_sec) * 1e9);
 	mem = aligned_alloc(PAGE, CHANGERS * HALF * 2 * PAGE);
 	memset(mem, CANARY, CHANGERS * HALF * 2 * PAGE);
 	atomic_store(&stop, false);
@@ -328,7 +311,7 @@ static void run(const struct world *w, bool caches)
 	for (unsigned i = 0; i < CPUS + CHANGERS; i++)
 		assert_ok(pthread_create(&thread[i], NULL, i < CPUS ? cpu_main : changer_main,
 					 (void *)(uintptr_t)(i < CPUS ? i : i - CPUS)));
-	nanosleep(&t, NULL);
+	rest(seconds / 2);
 	atomic_store(&stop, true);
 	for (unsigned i = 0; i < CPUS + CHANGERS; i++)
 		assert_ok(pthread_join(thread[i], NULL));

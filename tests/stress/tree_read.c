@@ -26,7 +26,9 @@
 
 #include "base/epoch.h"
 #include "object/content.h"
+#include "random.h"
 #include "space/quick.h"
+#include "stress.h"
 #include "vmspace/object.h"
 
 #define PAGES	256u
@@ -40,28 +42,11 @@ static struct space space;
 static struct vms_arena *arena;
 static _Atomic(uint32_t) ring[RING][PAGES]; /* 0: a hole */
 static _Atomic(uint64_t) begun, done;
-static atomic_bool stop;
-static atomic_uint failures;
 static atomic_ulong looks, busy, gone, stale;
 
-static uint32_t next(uint32_t *seed)
+static void bad_page(const char *what, uint64_t page)
 {
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
-
-static void bad(const char *what, uint64_t page)
-{
-	if (atomic_fetch_add(&failures, 1) < 8)
-		fprintf(stderr, "  %s: page %llu\n", what, (unsigned long long)page);
-	atomic_store(&stop, true);
-}
-
-static bool going(void)
-{
-	return !atomic_load_explicit(&stop, memory_order_relaxed);
+	bad("%s: page %llu", what, (unsigned long long)page);
 }
 
 /* ---- Readers ---- */
@@ -103,7 +88,7 @@ static void judge(uint64_t page, const struct map *m, uint64_t from)
 	if (atomic_load(&begun) - from + 2 >= RING)
 		atomic_fetch_add(&stale, 1);
 	else
-		bad(m ? "a mapping that never stood there" : "a hole that never was", page);
+		bad_page(m ? "a mapping that never stood there" : "a hole that never was", page);
 }
 
 static void *read_it(void *arg)
@@ -112,21 +97,21 @@ static void *read_it(void *arg)
 	unsigned long n = 0, n_busy = 0, n_gone = 0;
 
 	while (going()) {
-		uint64_t page = next(&seed) % PAGES, from = atomic_load(&done), seq;
+		uint64_t page = next32(&seed) % PAGES, from = atomic_load(&done), seq;
 		struct vms_object *obj = NULL;
 		enum tree_look found;
 		struct map m;
 
 		if (!epoch_enter()) {
-			bad("no section", page);
+			bad_page("no section", page);
 			break;
 		}
-		found = tree_read(&space.tree, page * PAGE + next(&seed) % PAGE, &m, &seq);
+		found = tree_read(&space.tree, page * PAGE + next32(&seed) % PAGE, &m, &seq);
 		if (found == TREE_FOUND)
 			obj = object_ref_live(m.obj);
 		if (found == TREE_FOUND && !obj) {
 			if (tree_seq(&space.tree) == seq)
-				bad("a mapping without its object", page);
+				bad_page("a mapping without its object", page);
 			n_gone++;
 		}
 		epoch_leave();
@@ -138,7 +123,7 @@ static void *read_it(void *arg)
 		judge(page, found == TREE_FOUND ? &m : NULL, from);
 		if (obj) {
 			if (view_of(obj)->kind != VMS_OBJECT_KIND_ANON)
-				bad("not its object", page);
+				bad_page("not its object", page);
 			object_unref(obj);
 		}
 	}
@@ -160,10 +145,10 @@ static struct stretch any_stretch(uint32_t *seed)
 	struct stretch s;
 
 	/* Mostly small: many mappings. Sometimes all: the tree shrinks to nothing. */
-	s.a = next(seed) % PAGES;
-	s.b = s.a + next(seed) % (next(seed) % 64 ? 4 : PAGES);
+	s.a = next32(seed) % PAGES;
+	s.b = s.a + next32(seed) % (next32(seed) % 64 ? 4 : PAGES);
 	s.b = s.b < PAGES ? s.b : PAGES - 1;
-	s.what = next(seed) % 5 < 3 ? PUT : next(seed) % 2 ? TAKE : RENAME;
+	s.what = next32(seed) % 5 < 3 ? PUT : next32(seed) % 2 ? TAKE : RENAME;
 	return s;
 }
 
@@ -252,7 +237,7 @@ static bool do_quickly(const struct stretch *s, uint32_t edit, struct vms_object
 static void one_edit(uint32_t *picture, uint32_t edit, uint32_t *seed) REQUIRES(space.lock)
 {
 	struct stretch s[2];
-	unsigned n = 1 + next(seed) % 2;
+	unsigned n = 1 + next32(seed) % 2;
 	struct vms_object *obj = new_object();
 	struct edit e;
 
@@ -265,7 +250,7 @@ static void one_edit(uint32_t *picture, uint32_t edit, uint32_t *seed) REQUIRES(
 	}
 	for (uint64_t i = 0; i < PAGES; i++)
 		atomic_store_explicit(&ring[edit % RING][i], picture[i], memory_order_relaxed);
-	if (n > 1 || next(seed) % 2 || !do_quickly(&s[0], edit, obj)) {
+	if (n > 1 || next32(seed) % 2 || !do_quickly(&s[0], edit, obj)) {
 		edit_init(&e, &space);
 		for (unsigned i = 0; i < n; i++)
 			if (change(&e, &s[i], edit, obj))

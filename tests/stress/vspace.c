@@ -31,15 +31,15 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/epoch.h"
 #include "mmu/backend.h"
+#include "random.h"
 #include "store/arena.h"
+#include "stress.h"
 #include "vmspace/pager.h"
 #include "vmspace/space.h"
 #include "vmspace/tlb.h"
@@ -69,8 +69,7 @@ static struct vms_object *A, *C, *B, *storm;
 static struct vms_pager *pager;
 static struct vms_mmu *mmu;
 static struct vms_space *space;
-static atomic_bool stop, pager_stop;
-static atomic_uint failures;
+static atomic_bool pager_stop;
 static atomic_uint_fast64_t begun[WRITERS], ended[WRITERS]; /* numbers of writers */
 static atomic_uint_fast64_t gen_begun[SLOTS], gen_dead[SLOTS];
 
@@ -85,48 +84,8 @@ enum {
 	N_EDITS,
 	COUNTS
 };
-static atomic_uint_fast64_t counts[COUNTS];
 static const char *const count_name[] = { "stores",   "loads",	 "generations",	 "protects",
 					  "branches", "answers", "written back", "edits" };
-
-static void counted(unsigned what)
-{
-	atomic_fetch_add_explicit(&counts[what], 1, memory_order_relaxed);
-}
-
-/* cmocka's asserts are for its own thread. */
-__attribute__((format(printf, 1, 2))) static void bad(const char *format, ...)
-{
-	char text[256];
-	va_list args;
-
-	if (atomic_fetch_add(&failures, 1) < 8) {
-		va_start(args, format);
-		vsnprintf(text, sizeof(text), format, args);
-		va_end(args);
-		fprintf(stderr, "  %s\n", text);
-	}
-	atomic_store(&stop, true);
-}
-
-static bool going(void)
-{
-	return !atomic_load_explicit(&stop, memory_order_relaxed);
-}
-
-static void must(int err, const char *what)
-{
-	if (err)
-		bad("%s: %d: %s", what, err, vms_last_error());
-}
-
-static uint32_t next(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
 
 static uint64_t at(uint64_t page)
 {
@@ -203,7 +162,7 @@ static enum vms_fault_result once(struct thread *t, uint64_t addr, uint64_t *val
 	if (backend == HOST)
 		return through_window(t, addr, value, write);
 	/* Faults and entries all the same. */
-	if (next(&t->seed) % 2)
+	if (next32(&t->seed) % 2)
 		vms_fault(space, addr, write ? VMS_PROT_WRITE : VMS_PROT_READ, 0, NULL, NULL);
 	return write ? vms_space_store(space, addr, 8, *value, &t->wait)
 		     : vms_space_load(space, addr, 8, value, &t->wait);
@@ -253,10 +212,10 @@ static bool store(struct thread *t, uint64_t addr, uint64_t value)
 /* inv. 1 */
 static void look_at_slot(struct thread *t)
 {
-	unsigned slot = next(&t->seed) % SLOTS;
+	unsigned slot = next32(&t->seed) % SLOTS;
 	uint64_t low = atomic_load(&gen_dead[slot]), value = 0, high;
 	enum vms_fault_result r =
-		reach(t, at(SLOT_AT + slot + (next(&t->seed) % 2 ? SLOTS : 0)), &value, false);
+		reach(t, at(SLOT_AT + slot + (next32(&t->seed) % 2 ? SLOTS : 0)), &value, false);
 
 	high = atomic_load(&gen_begun[slot]);
 	if (r == VMS_FAULT_NOT_MAPPED)
@@ -272,7 +231,7 @@ static void look_at_slot(struct thread *t)
 /* inv. 5 */
 static void look_at_pager(struct thread *t)
 {
-	uint64_t page = next(&t->seed) % B_PAGES, value = 0;
+	uint64_t page = next32(&t->seed) % B_PAGES, value = 0;
 	enum vms_fault_result r;
 
 	if (page >= B_OWN && page < B_FAILS)
@@ -346,7 +305,7 @@ static void *mapper_thread(void *arg)
 	bool there[SLOTS] = { false };
 
 	while (going()) {
-		unsigned slot = next(&t->seed) % SLOTS;
+		unsigned slot = next32(&t->seed) % SLOTS;
 		struct vms_object_params p = { .size = sizeof(p), .bytes = P };
 		uint64_t gen = atomic_load(&gen_begun[slot]) + 1, from = at(SLOT_AT + slot),
 			 beside = from + SLOTS * P;
@@ -356,7 +315,7 @@ static void *mapper_thread(void *arg)
 		must(vms_object_create(arena, &p, &obj), "create");
 		must(vms_object_write(obj, 0, &gen, 8, NULL), "write");
 		atomic_store(&gen_begun[slot], gen);
-		if (there[slot] && next(&t->seed) % 2) {
+		if (there[slot] && next32(&t->seed) % 2) {
 			must(vms_unmap(root, from, P, 0), "unmap");
 			atomic_store(&gen_dead[slot], gen - 1);
 		}
@@ -364,7 +323,7 @@ static void *mapper_thread(void *arg)
 		atomic_store(&gen_dead[slot], gen - 1);
 		there[slot] = true;
 		vms_object_unref(obj);
-		if (next(&t->seed) % 4 == 0) {
+		if (next32(&t->seed) % 4 == 0) {
 			must(vms_move(root, from, P, &there_instead, P, NULL), "move");
 			must(vms_unmap(root, beside, P, 0), "unmap");
 			atomic_store(&gen_dead[slot], gen);
@@ -387,7 +346,7 @@ static void *protector_thread(void *arg)
 
 		must(vms_protect(root, at(A_AT + 2), P, VMS_PROT_READ, 0), "protect");
 		if (load(t, at(A_AT + 2), &before)) {
-			for (unsigned i = next(&t->seed) % 8; i; i--)
+			for (unsigned i = next32(&t->seed) % 8; i; i--)
 				sched_yield();
 			if (load(t, at(A_AT + 2), &after) && before != after)
 				bad("a page changed from %llu to %llu while it was read-only",
@@ -395,7 +354,7 @@ static void *protector_thread(void *arg)
 		}
 		must(vms_protect(root, at(A_AT + 2), P, RW, 0), "protect");
 		counted(N_PROTECTS);
-		for (unsigned i = next(&t->seed) % 8; i; i--)
+		for (unsigned i = next32(&t->seed) % 8; i; i--)
 			sched_yield();
 	}
 	return NULL;
@@ -464,7 +423,7 @@ static void *brancher_thread(void *arg)
 		if (!b)
 			break;
 		check_branch(t, b, low, high);
-		if (next(&t->seed) % 4 == 0) {
+		if (next32(&t->seed) % 4 == 0) {
 			p.mmu = new_mmu();
 			must(vms_space_branch(b, &p, &b2), "branch of a branch");
 			vms_mmu_unref(p.mmu);
@@ -529,7 +488,7 @@ static void request(void *arg, struct vms_object *obj, uint64_t key, enum vms_re
 
 	pthread_mutex_lock(&behind.lock);
 	/* Within a signal handler no malloc: all of them later. */
-	later = (backend == HOST || next(&behind.seed) % 2) && behind.n < ASKED;
+	later = (backend == HOST || next32(&behind.seed) % 2) && behind.n < ASKED;
 	if (later)
 		behind.asked[behind.n++] = a;
 	pthread_mutex_unlock(&behind.lock);
@@ -580,9 +539,9 @@ static void *pager_thread(void *arg)
 		}
 		pthread_mutex_unlock(&behind.lock);
 		if (a.obj)
-			answer(&a, next(&t->seed) % 4 == 0);
-		else if (next(&t->seed) % 4 == 0)
-			write_back(B_OWN + next(&t->seed) % WRITERS);
+			answer(&a, next32(&t->seed) % 4 == 0);
+		else if (next32(&t->seed) % 4 == 0)
+			write_back(B_OWN + next32(&t->seed) % WRITERS);
 		else
 			sched_yield();
 	}
@@ -610,7 +569,7 @@ static void allowed(int err, const char *what)
 
 static void storm_op(struct thread *t, struct vms_region *root, uint64_t page, uint64_t n)
 {
-	enum vms_region_op op = (enum vms_region_op)(1 + next(&t->seed) % 7);
+	enum vms_region_op op = (enum vms_region_op)(1 + next32(&t->seed) % 7);
 	int err = vms_region_op(root, op, at(page), n * P, NULL);
 
 	if (err != -ENOTSUP) /* decommit, and there is a branch at this moment */
@@ -623,13 +582,14 @@ static void *storm_thread(void *arg)
 	struct vms_region *root = vms_space_root(space), *child = NULL;
 
 	while (going()) {
-		uint64_t page = STORM + next(&t->seed) % 56, n = 1 + next(&t->seed) % 8, value = 3;
+		uint64_t page = STORM + next32(&t->seed) % 56, n = 1 + next32(&t->seed) % 8,
+			 value = 3;
 		struct vms_place place = { .flags = VMS_PLACE_AT, .addr = at(page) };
 		struct vms_region_params p = { .size = sizeof(p),
 					       .rights = VMS_REGION_ALL,
 					       .len = n * P };
 
-		switch (next(&t->seed) % 8) {
+		switch (next32(&t->seed) % 8) {
 		case 0:
 			if (child) {
 				allowed(vms_region_destroy(child), "destroy");
@@ -650,14 +610,14 @@ static void *storm_thread(void *arg)
 			break;
 		case 5:
 			allowed(vms_protect(root, at(page), n * P,
-					    next(&t->seed) % 2 ? VMS_PROT_READ : RW, 0),
+					    next32(&t->seed) % 2 ? VMS_PROT_READ : RW, 0),
 				"protect");
 			break;
 		case 6:
 			storm_op(t, root, page, n);
 			break;
 		default:
-			reach(t, at(page), &value, next(&t->seed) % 2);
+			reach(t, at(page), &value, next32(&t->seed) % 2);
 		}
 	}
 	vms_region_unref(child);
@@ -695,7 +655,7 @@ static void *trouble_thread(void *arg)
 	while (going()) {
 		uint64_t freed;
 
-		switch (next(&t->seed) % 8) {
+		switch (next32(&t->seed) % 8) {
 		case 0:
 			mmu->entries->empty(mmu);
 			break;
@@ -805,8 +765,6 @@ static void everything_at_once(void **state)
 {
 	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER };
 	static struct thread team[THREADS];
-	struct timespec ts = { .tv_sec = (time_t)seconds,
-			       .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9) };
 
 	set_up();
 	if (backend == HOST) { /* cmocka has handlers of its own until here */
@@ -818,7 +776,7 @@ static void everything_at_once(void **state)
 		team[i].seed = 0x9e3779b9u * (i + 1);
 		assert_ok(pthread_create(&team[i].thread, NULL, run, &team[i]));
 	}
-	nanosleep(&ts, NULL);
+	rest(seconds);
 	atomic_store(&stop, true);
 	/* The pager is the last one: others may wait for it. */
 	for (unsigned i = 0; i < THREADS; i++) {
@@ -826,11 +784,9 @@ static void everything_at_once(void **state)
 			atomic_store(&pager_stop, true);
 		pthread_join(team[i].thread, NULL);
 	}
-	for (unsigned i = 0; i < COUNTS; i++) {
-		print_message("%s %llu%s", count_name[i], (unsigned long long)counts[i],
-			      i + 1 < COUNTS ? ", " : "\n");
+	print_counts(count_name, COUNTS);
+	for (unsigned i = 0; i < COUNTS; i++)
 		assert_true(counts[i] > 0);
-	}
 	tear_down();
 	assert_int_equal(atomic_load(&failures), 0);
 }
