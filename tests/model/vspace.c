@@ -838,6 +838,15 @@ static void do_priority(void)
 
 /* ---- edits ---- */
 
+/* What an edit that places something has answered, and where it is now. */
+static void expect_at(int err, int want, uint64_t addr, uint64_t want_addr)
+{
+	expect(err, want);
+	if (!err && addr != want_addr)
+		die("it is at %#" PRIx64 ", expected %#" PRIx64, addr, want_addr);
+	recount();
+}
+
 static void do_map(void)
 {
 	struct side *s = any_side();
@@ -904,10 +913,7 @@ static void do_map(void)
 		 p.place.flags, p.place.addr, p.place.align, p.place.entropy);
 	err = vms_map(s->handle[in], &p, &addr);
 	want = nspace_map(r, &p, t->naive, addr, &want_addr);
-	expect(err, want);
-	if (!err && addr != want_addr)
-		die("it is mapped at %#" PRIx64 ", expected %#" PRIx64, addr, want_addr);
-	recount();
+	expect_at(err, want, addr, want_addr);
 }
 
 static void do_unmap(void)
@@ -964,10 +970,7 @@ static void do_move(void)
 	want = nspace_move(r, addr, len, anywhere ? NULL : &place, new_len, got, &at);
 	if (!r->alive && err == -EBUSY) /* what the list does not tell apart */
 		return;
-	expect(err, want);
-	if (!err && got != at)
-		die("it was moved to %#" PRIx64 ", expected %#" PRIx64, got, at);
-	recount();
+	expect_at(err, want, got, at);
 }
 
 /* ---- operations on ranges ---- */
