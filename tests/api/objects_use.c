@@ -14,6 +14,7 @@
 #include <vmspace/object.h>
 
 #include "check.h"
+#include "files.h"
 
 #define MAX	   UINT64_MAX
 #define CHAIN	   1000
@@ -110,18 +111,6 @@ static struct vms_object *file(int fd)
 
 	assert_ok(vms_object_create_file(arena, fd, &p, &obj));
 	return obj;
-}
-
-static int file_of(uint64_t bytes, int byte)
-{
-	int fd = memfd_create("objects_use", MFD_CLOEXEC);
-	unsigned char *buf = malloc(bytes);
-
-	assert_true(fd >= 0);
-	memset(buf, byte, bytes);
-	assert_int_equal(pwrite(fd, buf, bytes, 0), (ssize_t)bytes);
-	free(buf);
-	return fd;
 }
 
 static void put(struct vms_object *obj, uint64_t off, uint64_t len, int byte)

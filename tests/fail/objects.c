@@ -12,15 +12,14 @@
  * PREFIX is several calls, or a file's own writes.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "check.h"
 
 #include "base/epoch.h"
+#include "files.h"
 #include "object/content.h"
 #include "store/arena.h"
 #include "vmspace/pager.h"
@@ -108,16 +107,6 @@ static void child(enum who who, enum who parent, enum vms_child_kind kind, uint3
 	struct vms_object_params p = params(flags, n);
 
 	assert_ok(vms_object_child(s.obj[parent], kind, first * P, &p, &s.obj[who]));
-}
-
-static int file_of(uint64_t npages, int byte)
-{
-	int fd = memfd_create("fail-objects", MFD_CLOEXEC);
-
-	assert_true(fd >= 0);
-	memset(buf, byte, npages * P);
-	assert_int_equal(pwrite(fd, buf, npages * P, 0), (ssize_t)(npages * P));
-	return fd;
 }
 
 static void set_up_objects(void)
@@ -263,8 +252,8 @@ static void set_up(void *arg)
 	s.live = tw.live;
 	s.made = NULL;
 	s.made_pager = NULL;
-	s.fd = file_of(8, 'f');
-	s.backing = file_of(8, 'k');
+	s.fd = file_of(8 * P, 'f');
+	s.backing = file_of(8 * P, 'k');
 	assert_ok(vms_arena_create(&p, &s.arena));
 	assert_ok(vms_arena_create(&p, &s.arena2));
 	set_up_objects();

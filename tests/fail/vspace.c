@@ -16,12 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "check.h"
 
 #include "base/epoch.h"
+#include "files.h"
 #include "mmu/backend.h"
 #include "object/content.h"
 #include "store/arena.h"
@@ -128,16 +128,6 @@ static void child(enum who who, enum who parent, enum vms_child_kind kind, uint6
 	struct vms_object_params p = params(0, n);
 
 	assert_ok(vms_object_child(s.obj[parent], kind, first * P, &p, &s.obj[who]));
-}
-
-static int file_of(uint64_t npages, int byte)
-{
-	int fd = memfd_create("fail-vspace", MFD_CLOEXEC);
-
-	assert_true(fd >= 0);
-	memset(buf, byte, npages * P);
-	assert_int_equal(pwrite(fd, buf, npages * P, 0), (ssize_t)(npages * P));
-	return fd;
 }
 
 static void set_up_objects(void)
@@ -416,8 +406,8 @@ static void set_up(void)
 	s.live = tw.live;
 	s.made = NULL;
 	s.made_region = NULL;
-	s.fd = file_of(8, 'f');
-	s.backing = file_of(8, 'k');
+	s.fd = file_of(8 * P, 'f');
+	s.backing = file_of(8 * P, 'k');
 	assert_ok(vms_arena_create(&p, &s.arena));
 	set_up_objects();
 	set_up_space();

@@ -5,12 +5,13 @@
  * its list, and each call with its allocations refused.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "objects_kit.h"
+
+#include "files.h"
 
 /* ---- Bytes ---- */
 
@@ -121,18 +122,6 @@ static void host_memory_is_itself(void **state)
 	vms_object_unref(s);
 	vms_object_unref(a);
 	munmap(hva, 4 * P);
-}
-
-static int file_of(uint64_t bytes, int byte)
-{
-	int fd = memfd_create("objects-io", MFD_CLOEXEC);
-	char *buf = malloc(bytes);
-
-	assert_true(fd >= 0);
-	memset(buf, byte, bytes);
-	assert_int_equal(write(fd, buf, bytes), bytes);
-	free(buf);
-	return fd;
 }
 
 static struct vms_object *file_object(struct vms_arena *arena, int fd, uint64_t bytes)

@@ -11,13 +11,13 @@
  * shows. So a change that forgets to tell is found whatever it is.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "files.h"
 #include "object/shown.h"
 #include "pager_script.h"
 #include "store/arena.h"
@@ -590,25 +590,11 @@ static void an_answer_of_dirtied_tells_of_zero_pages(void **state)
 
 /* ---- Above a file ---- */
 
-static int file_of(uint64_t npages, int byte)
-{
-	char name[] = "/tmp/vmspace-shown-XXXXXX";
-	unsigned char buf[P];
-	int fd = mkstemp(name);
-
-	assert_true(fd >= 0);
-	unlink(name);
-	memset(buf, byte, sizeof(buf));
-	for (uint64_t i = 0; i < npages; i++)
-		assert_int_equal(pwrite(fd, buf, P, (off_t)(i * P)), P);
-	return fd;
-}
-
 static void a_page_of_a_file_becomes_the_overlays(void **state)
 {
 	struct fixture *f = *state;
 	struct vms_object_params params = { .size = sizeof(params) };
-	int fd = file_of(16, 7);
+	int fd = file_of(16 * P, 7);
 	struct vms_object *file, *o;
 	struct watcher *over, *root;
 
@@ -631,7 +617,7 @@ static void a_page_of_a_file_becomes_the_overlays(void **state)
 static void a_sync_takes_the_right_to_write(void **state)
 {
 	struct fixture *f = *state;
-	int fd = file_of(16, 7);
+	int fd = file_of(16 * P, 7);
 	struct vms_pager *pager;
 	struct vms_object_params params = { .size = sizeof(params), .bytes = 16 * P };
 	struct vms_object *a;
@@ -874,7 +860,7 @@ static void tables_follow_whatever_happens(void **state)
 					    .bytes = PAGES * P };
 	uint64_t n = steps ? strtoull(steps, NULL, 0) : 6000;
 	struct table *t = calloc(OBJECTS, sizeof(*t));
-	int fd = file_of(PAGES, 5);
+	int fd = file_of(PAGES * P, 5);
 	struct vms_pager *pager;
 	struct vms_object *obj;
 

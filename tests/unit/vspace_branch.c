@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Branches of spaces: what is copied, what stays one, and what it costs. */
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include "branch_kit.h"
 
 #include "base/epoch.h"
+#include "files.h"
 #include "object/look.h"
 #include "vmspace/pager.h"
 
@@ -277,18 +277,6 @@ static void slices_alone(void **state)
 	vms_space_unref(b);
 }
 
-static int file_of(uint64_t npages, int byte)
-{
-	unsigned char page[4096];
-	int fd = memfd_create("branch", MFD_CLOEXEC);
-
-	assert_true(fd >= 0);
-	memset(page, byte, sizeof(page));
-	for (uint64_t i = 0; i < npages; i++)
-		assert_int_equal(pwrite(fd, page, P, (off_t)(i * P)), (ssize_t)P);
-	return fd;
-}
-
 /* An overlay's own pages are those of the instant; where it has none, the root shows. */
 static void overlays(void **state)
 {
@@ -297,7 +285,7 @@ static void overlays(void **state)
 	struct vms_object *file = NULL, *paged = NULL, *of, *op, *opp;
 	struct vms_space *s = space_over(soft()), *b;
 	struct vms_pager *pager = NULL;
-	int fd = file_of(8, 'f'), backing = file_of(8, 'k');
+	int fd = file_of(8 * P, 'f'), backing = file_of(8 * P, 'k');
 
 	assert_ok(vms_object_create_file(f->arena, fd, &p, &file));
 	assert_ok(vms_pager_file(backing, &pager));
@@ -502,7 +490,7 @@ static void kinds_are_refused(void **state)
 	struct vms_object *a = anon(f->arena, 4 * P, 0), *obj[4] = { NULL };
 	struct vms_space *s = space_over(soft()), *b = NULL;
 	struct vms_pager *pager = NULL;
-	int fd = file_of(4, 'f');
+	int fd = file_of(4 * P, 'f');
 	void *hva = mmap(NULL, 4 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_true(hva != MAP_FAILED);
@@ -681,7 +669,7 @@ static void shared_file(void **state)
 	struct vms_space *s = window(), *b = NULL;
 	struct vms_object *file = NULL;
 	struct vms_mmu *mmu = NULL;
-	int fd = file_of(4, 'f');
+	int fd = file_of(4 * P, 'f');
 
 	assert_ok(vms_object_create_file(f->arena, fd, &op, &file));
 	map(s, BASE, file, 0, 4 * P, VMS_MAP_SHARE);
