@@ -11,50 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "object/content.h"
-#include "pager_script.h"
-#include "world.h"
-
-struct fixture {
-	struct test_world world;
-	struct script script;
-	struct vms_arena *arena;
-};
-
-static int begin(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	test_world_begin(&f->world);
-	script_begin(&f->script);
-	f->arena = arena_of(0);
-	*state = f;
-	return 0;
-}
-
-static int end(void **state)
-{
-	struct fixture *f = *state;
-
-	script_end(&f->script);
-	vms_arena_unref(f->arena);
-	test_world_end(&f->world);
-	free(f);
-	return 0;
-}
-
-static struct vms_object *overlay(struct vms_object *parent, enum vms_child_kind kind,
-				  uint64_t first, uint64_t npages)
-{
-	struct vms_object_params params = { .size = sizeof(params),
-					    .flags = VMS_OBJECT_RESIZABLE,
-					    .bytes = npages * P };
-	struct vms_object *obj = NULL;
-
-	assert_ok(vms_object_child(parent, kind, first * P, &params, &obj));
-	return obj;
-}
+#include "paged_kit.h"
 
 /* ---- What asks, and what does not ---- */
 
@@ -84,7 +41,7 @@ static void a_call_lets_go_of_the_last_ones_wait(void **state)
 {
 	struct fixture *f = *state;
 	struct vms_object *a = paged(f->arena, &f->script, 1, 0, 8);
-	struct vms_object *o = overlay(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 8);
+	struct vms_object *o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 8, VMS_OBJECT_RESIZABLE);
 	unsigned char buf[3 * 4096] = { 0 };
 	struct vms_wait wait;
 
@@ -149,7 +106,7 @@ static void pins_and_hints_hold_against_reclaim(void **state)
 	char c;
 
 	vms_wait_init(&wait);
-	o = overlay(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 8);
+	o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 8, VMS_OBJECT_RESIZABLE);
 	supply(&f->script, a, 3, 0, 8);
 	assert_ok(vms_object_pin(a, 0, P, 0, &wait));
 	assert_ok(vms_object_op(a, VMS_OBJECT_ALWAYS_NEED, P, P, &wait));
@@ -177,7 +134,7 @@ static void an_overlay_asks_the_root(void **state)
 {
 	struct fixture *f = *state;
 	struct vms_object *a = paged(f->arena, &f->script, 1, VMS_OBJECT_TRAP_DIRTY, 8);
-	struct vms_object *o = overlay(a, VMS_CHILD_SNAPSHOT_MODIFIED, 2, 6);
+	struct vms_object *o = child(a, VMS_CHILD_SNAPSHOT_MODIFIED, 2, 6, VMS_OBJECT_RESIZABLE);
 	unsigned char buf[4 * 4096];
 	struct vms_wait wait;
 
@@ -399,7 +356,8 @@ static void step_child(void)
 		return;
 	vms_object_unref(c->obj);
 	memset(c, 0, sizeof(*c));
-	c->obj = overlay(l->obj, VMS_CHILD_SNAPSHOT_LAZY + (int)some(2), first, npages);
+	c->obj = child(l->obj, VMS_CHILD_SNAPSHOT_LAZY + (int)some(2), first, npages,
+		       VMS_OBJECT_RESIZABLE);
 	c->npages = npages;
 	c->stream = npages * P;
 	seen = npages < l->npages - first ? npages : l->npages - first;
