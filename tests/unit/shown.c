@@ -5,54 +5,20 @@
  * A watcher notes what it is told, and at each call looks whether the pages still are as they were
  * when it last looked: the slots, the size, that frames to be shared are not shared yet, and that
  * frames to be written back are still dirty.
- *
- * At the end a random walk: a table of entries beside each object, filled from what is there and
- * emptied by the calls alone. Whatever happens, what stands in a table must be what the object
- * shows. So a change that forgets to tell is found whatever it is.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "paged_kit.h"
+
 #include "files.h"
 #include "object/shown.h"
-#include "pager_script.h"
 #include "store/arena.h"
-#include "world.h"
 
 #define NOTES 32
 #define MAX   80 /* pages of a watcher */
-
-struct fixture {
-	struct test_world world;
-	struct script script;
-	struct vms_arena *arena;
-};
-
-static int begin(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	test_world_begin(&f->world);
-	script_begin(&f->script);
-	f->arena = arena_of(0);
-	*state = f;
-	return 0;
-}
-
-static int end(void **state)
-{
-	struct fixture *f = *state;
-
-	script_end(&f->script);
-	vms_arena_unref(f->arena);
-	test_world_end(&f->world);
-	free(f);
-	return 0;
-}
 
 /* ---- A watcher ---- */
 
@@ -73,11 +39,6 @@ struct watcher {
 	unsigned marks[MAX];
 	uint64_t npages;
 };
-
-static struct seen see(const struct content *c, uint64_t page)
-{
-	return page < atomic_load(&c->npages) ? content_see(c, page) : (struct seen){ 0 };
-}
 
 static void note(struct watcher *w, bool gone, uint64_t first, uint64_t n) UNCHECKED_LOCKS
 {
@@ -147,33 +108,33 @@ static struct watcher *watch(struct vms_object *obj, uint64_t first, uint64_t n)
 	return w;
 }
 
-/* The next call was this one. */
-static void told(struct watcher *w, bool gone, uint64_t first, uint64_t n)
+struct span {
+	uint64_t first, n; /* pages; n 0: no more of them */
+};
+
+/* The next calls were these. */
+static void told(struct watcher *w, bool gone, const struct span *span)
 {
-	if (!w->notes || w->told[0].gone != gone || w->told[0].first != first || w->told[0].n != n)
-		print_error("told %u times, first %d %lu+%lu, expected %d %lu+%lu\n", w->notes,
-			    w->told[0].gone, (unsigned long)w->told[0].first,
-			    (unsigned long)w->told[0].n, gone, (unsigned long)first,
-			    (unsigned long)n);
-	assert_true(w->notes > 0);
-	assert_int_equal(w->told[0].gone, gone);
-	assert_int_equal(w->told[0].first, first);
-	assert_int_equal(w->told[0].n, n);
-	memmove(w->told, w->told + 1, --w->notes * sizeof(w->told[0]));
+	for (; span->n; span++) {
+		const struct told *t = w->told;
+
+		if (!w->notes || t->gone != gone || t->first != span->first || t->n != span->n)
+			print_error("told %u times, first %d %lu+%lu, expected %d %lu+%lu\n",
+				    w->notes, t->gone, (unsigned long)t->first, (unsigned long)t->n,
+				    gone, (unsigned long)span->first, (unsigned long)span->n);
+		assert_true(w->notes > 0);
+		assert_int_equal(t->gone, gone);
+		assert_int_equal(t->first, span->first);
+		assert_int_equal(t->n, span->n);
+		memmove(w->told, w->told + 1, --w->notes * sizeof(w->told[0]));
+	}
 }
 
-static void told_gone(struct watcher *w, uint64_t first, uint64_t n)
-{
-	told(w, true, first, n);
-}
-
-static void told_read_only(struct watcher *w, uint64_t first, uint64_t n)
-{
-	told(w, false, first, n);
-}
+#define told_gone(w, ...)      told(w, true, (const struct span[]){ __VA_ARGS__, { 0 } })
+#define told_read_only(w, ...) told(w, false, (const struct span[]){ __VA_ARGS__, { 0 } })
 
 /* Nothing else was said, and nothing too late; look again. */
-static void quiet(struct watcher *w)
+static void quiet_one(struct watcher *w)
 {
 	if (w->notes)
 		print_error("told: %d %lu+%lu\n", w->told[0].gone, (unsigned long)w->told[0].first,
@@ -184,15 +145,33 @@ static void quiet(struct watcher *w)
 	arm(w);
 }
 
-static void unwatch(struct watcher *w)
+static void quiet_all(struct watcher *const *w)
 {
-	quiet(w);
-	lock_take(&w->c->family->lock);
-	shown_del(w->c, &w->shown);
-	lock_drop(&w->c->family->lock);
-	vms_object_unref(w->obj);
-	free(w);
+	for (; *w; w++)
+		quiet_one(*w);
 }
+
+static void unwatch_all(struct watcher *const *all)
+{
+	for (struct watcher *w; (w = *all); all++) {
+		quiet_one(w);
+		lock_take(&w->c->family->lock);
+		shown_del(w->c, &w->shown);
+		lock_drop(&w->c->family->lock);
+		vms_object_unref(w->obj);
+		free(w);
+	}
+}
+
+static void drop_all(struct vms_object *const *obj)
+{
+	for (; *obj; obj++)
+		vms_object_unref(*obj);
+}
+
+#define quiet(...)   quiet_all((struct watcher *const[]){ __VA_ARGS__, NULL })
+#define unwatch(...) unwatch_all((struct watcher *const[]){ __VA_ARGS__, NULL })
+#define drop(...)    drop_all((struct vms_object *const[]){ __VA_ARGS__, NULL })
 
 /* ---- Objects in one line ---- */
 
@@ -204,16 +183,6 @@ static struct vms_object *object(struct vms_arena *arena, uint64_t npages, uint3
 	struct vms_object *obj;
 
 	assert_ok(vms_object_create(arena, &params, &obj));
-	return obj;
-}
-
-static struct vms_object *child(struct vms_object *parent, enum vms_child_kind kind, uint64_t first,
-				uint64_t npages)
-{
-	struct vms_object_params params = { .size = sizeof(params), .bytes = npages * P };
-	struct vms_object *obj;
-
-	assert_ok(vms_object_child(parent, kind, first * P, &params, &obj));
 	return obj;
 }
 
@@ -235,39 +204,35 @@ static void a_snapshot_takes_the_right_to_write(void **state)
 	struct watcher *near = watch(a, 0, 16), *far = watch(a, 32, 8), *copy;
 
 	put(a, 0, 16, 1);
-	told_gone(near, 0, 16); /* what was zero */
+	told_gone(near, { 0, 16 }); /* what was zero */
 	quiet(near);
 	put(a, 3, 1, 2); /* in place */
 	quiet(near);
-	s = child(a, VMS_CHILD_SNAPSHOT, 4, 8);
-	told_read_only(near, 4, 8);
+	s = child(a, VMS_CHILD_SNAPSHOT, 4, 8, 0);
+	told_read_only(near, { 4, 8 });
 	quiet(near);
 	copy = watch(s, 0, 8);
 	/* The first write of a shared page puts another frame there; of the last sharer none. */
 	assert_ok(vms_object_write(a, 5 * P + 7, "x", 1, NULL));
-	told_gone(near, 5, 1);
+	told_gone(near, { 5, 1 });
 	quiet(near);
 	put(a, 5, 1, 3);
 	put(s, 1, 1, 4);
 	put(a, 12, 4, 5);
 	quiet(near);
 	put(s, 2, 3, 6);
-	told_gone(copy, 2, 3);
+	told_gone(copy, { 2, 3 });
 	put(a, 6, 3, 6);
 	/* Through another name of the same content. */
-	r = child(a, VMS_CHILD_REFERENCE, 0, 0);
+	r = child(a, VMS_CHILD_REFERENCE, 0, 0, 0);
 	assert_ok(vms_object_write(r, 9 * P, "x", 1, NULL));
-	told_gone(near, 9, 1);
-	quiet(near);
-	quiet(far);
+	told_gone(near, { 9, 1 });
+	quiet(near, far);
 	put(a, 34, 1, 1);
-	told_gone(far, 34, 1);
-	vms_object_unref(r);
-	unwatch(copy);
-	unwatch(near);
-	unwatch(far);
-	vms_object_unref(s);
-	vms_object_unref(a);
+	told_gone(far, { 34, 1 });
+	drop(r);
+	unwatch(copy, near, far);
+	drop(s, a);
 }
 
 /* Pin and commit give a page a frame of its own; so does a long write, which is made aside. */
@@ -278,36 +243,31 @@ static void own_frames_replace_what_was_seen(void **state)
 	struct watcher *w = watch(a, 0, 64), *far;
 
 	put(a, 0, 8, 1);
-	told_gone(w, 0, 8);
+	told_gone(w, { 0, 8 });
 	quiet(w);
-	s = child(a, VMS_CHILD_SNAPSHOT, 0, 64);
-	told_read_only(w, 0, 64);
+	s = child(a, VMS_CHILD_SNAPSHOT, 0, 64, 0);
+	told_read_only(w, { 0, 64 });
 	quiet(w);
 	assert_ok(vms_object_pin(a, P, 2 * P, 0, NULL));
-	told_gone(w, 1, 2);
+	told_gone(w, { 1, 2 });
 	assert_ok(vms_object_op(a, VMS_OBJECT_COMMIT, 2 * P, 2 * P, NULL));
-	told_gone(w, 3, 1);
+	told_gone(w, { 3, 1 });
 	assert_ok(vms_object_op(a, VMS_OBJECT_COMMIT, 20 * P, P, NULL));
-	told_gone(w, 20, 1);
+	told_gone(w, { 20, 1 });
 	quiet(w);
 	assert_int_equal(vms_object_op(a, VMS_OBJECT_DECOMMIT, 0, 8 * P, NULL), -ENOTSUP);
 	quiet(w);
 	assert_ok(vms_object_unpin(a, P, 2 * P));
 	far = watch(a, 1000, 10);
 	put(a, 100, 900, 9);
-	quiet(w);
-	quiet(far);
+	quiet(w, far);
 	unwatch(far);
 	far = watch(a, 990, 20);
 	put(a, 0, 1000, 9);
-	told_gone(w, 0, 1);
-	told_gone(w, 4, 16);
-	told_gone(w, 21, 43);
+	told_gone(w, { 0, 1 }, { 4, 16 }, { 21, 43 });
 	quiet(w);
-	unwatch(w);
-	unwatch(far);
-	vms_object_unref(s);
-	vms_object_unref(a);
+	unwatch(w, far);
+	drop(s, a);
 }
 
 /* ---- Pages away ---- */
@@ -322,20 +282,18 @@ static void decommit_and_zero_tell_their_pages(void **state)
 	w = watch(a, 0, 16);
 	far = watch(a, 16, 8);
 	assert_ok(vms_object_op(a, VMS_OBJECT_DECOMMIT, 2 * P, 4 * P, NULL));
-	told_gone(w, 2, 4);
+	told_gone(w, { 2, 4 });
 	quiet(w);
 	assert_ok(vms_object_op(a, VMS_OBJECT_ZERO, 8 * P + 1, 3 * P, NULL));
-	told_gone(w, 9, 2); /* the parts of 8 and 11 are zeroed in place */
+	told_gone(w, { 9, 2 }); /* the parts of 8 and 11 are zeroed in place */
 	quiet(w);
 	assert_ok(vms_object_op(a, VMS_OBJECT_ZERO, 3 * P, P, NULL)); /* reads zero already */
-	quiet(w);
-	quiet(far);
+	quiet(w, far);
 	assert_ok(vms_object_op(a, VMS_OBJECT_ZERO, 14 * P, 4 * P, NULL));
-	told_gone(w, 14, 2);
-	told_gone(far, 16, 2);
-	unwatch(w);
-	unwatch(far);
-	vms_object_unref(a);
+	told_gone(w, { 14, 2 });
+	told_gone(far, { 16, 2 });
+	unwatch(w, far);
+	drop(a);
 }
 
 static void a_shrink_tells_before_the_size_falls(void **state)
@@ -348,16 +306,14 @@ static void a_shrink_tells_before_the_size_falls(void **state)
 	w = watch(a, 4, 72); /* past the end, as a mapping may */
 	low = watch(a, 0, 8);
 	assert_ok(vms_object_resize(a, 8 * P + 10, NULL));
-	told_gone(w, 9, 55);
-	told_gone(w, 8, 1); /* the stream ends inside it */
+	told_gone(w, { 9, 55 }, { 8, 1 }); /* the stream ends inside it */
 	quiet(w);
 	assert_ok(vms_object_resize(a, 40 * P, NULL)); /* nobody had an entry there */
 	quiet(w);
 	put(a, 20, 1, 1);
-	told_gone(w, 20, 1);
-	unwatch(w);
-	unwatch(low);
-	vms_object_unref(a);
+	told_gone(w, { 20, 1 });
+	unwatch(w, low);
+	drop(a);
 }
 
 static void a_discard_tells_all(void **state)
@@ -369,9 +325,9 @@ static void a_discard_tells_all(void **state)
 	put(a, 0, 16, 1);
 	w = watch(a, 4, 4);
 	assert_int_equal(arena_evict(f->arena, 1), 16);
-	told_gone(w, 4, 4);
+	told_gone(w, { 4, 4 });
 	unwatch(w);
-	vms_object_unref(a);
+	drop(a);
 }
 
 static void a_transfer_tells_both_sides(void **state)
@@ -386,31 +342,25 @@ static void a_transfer_tells_both_sides(void **state)
 	far = watch(a, 16, 16);
 	to = watch(b, 0, 32);
 	assert_ok(vms_object_transfer(b, 8 * P, 4 * P, a, 2 * P, 0));
-	told_gone(from, 2, 4);
-	told_gone(to, 8, 4);
-	quiet(from);
-	quiet(to);
+	told_gone(from, { 2, 4 });
+	told_gone(to, { 8, 4 });
+	quiet(from, to);
 	put(b, 20, 1, 3);
-	told_gone(to, 20, 1);
+	told_gone(to, { 20, 1 });
 	quiet(to);
 	/* KEEP: page 20 stays; nothing comes for 24 and on, where a has no page any more. */
 	assert_ok(vms_object_op(a, VMS_OBJECT_DECOMMIT, 12 * P, 2 * P, NULL));
-	told_gone(from, 12, 2);
+	told_gone(from, { 12, 2 });
 	quiet(from);
 	assert_ok(vms_object_transfer(b, 19 * P, 6 * P, a, 8 * P, VMS_TRANSFER_KEEP));
-	told_gone(from, 8, 6);
-	told_gone(to, 19, 1);
-	told_gone(to, 21, 2);
+	told_gone(from, { 8, 6 });
+	told_gone(to, { 19, 1 }, { 21, 2 });
 	quiet(to);
 	/* Inside one object, overlapping. */
 	assert_ok(vms_object_transfer(b, 9 * P, 3 * P, b, 8 * P, 0));
-	told_gone(to, 8, 3);
-	told_gone(to, 9, 3);
-	unwatch(from);
-	unwatch(to);
-	unwatch(far);
-	vms_object_unref(a);
-	vms_object_unref(b);
+	told_gone(to, { 8, 3 }, { 9, 3 });
+	unwatch(from, to, far);
+	drop(a, b);
 }
 
 /* ---- Above a pager ---- */
@@ -427,16 +377,12 @@ static void a_supply_tells_whoever_showed_the_source(void **state)
 	from = watch(aux, 0, 16);
 	far = watch(aux, 16, 4);
 	assert_ok(vms_pager_supply(f->script.pager, a, 8 * P, 6 * P, aux, 0));
-	told_gone(from, 0, 6);
-	quiet(from);
-	quiet(root); /* absent pages nobody shows */
+	told_gone(from, { 0, 6 });
+	quiet(from, root); /* absent pages nobody shows */
 	supply(&f->script, a, 1, 20, 4);
 	quiet(root);
-	unwatch(from);
-	unwatch(far);
-	unwatch(root);
-	vms_object_unref(aux);
-	vms_object_unref(a);
+	unwatch(from, far, root);
+	drop(aux, a);
 	expect_complete(&f->script, 1);
 }
 
@@ -445,7 +391,7 @@ static void what_a_root_loses_its_overlays_lose(void **state)
 {
 	struct fixture *f = *state;
 	struct vms_object *a = paged(f->arena, &f->script, 1, VMS_OBJECT_RESIZABLE, 32);
-	struct vms_object *o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 4, 20), *oo;
+	struct vms_object *o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 4, 20, 0), *oo;
 	struct watcher *root, *over, *tail, *second;
 
 	supply(&f->script, a, 1, 0, 32);
@@ -454,48 +400,32 @@ static void what_a_root_loses_its_overlays_lose(void **state)
 	over = watch(o, 0, 16);
 	tail = watch(o, 16, 4);
 	put(o, 3, 1, 2);
-	told_gone(over, 3, 1);
-	quiet(over);
-	quiet(root);
-	oo = child(o, VMS_CHILD_SNAPSHOT_LAZY, 2, 10);
-	told_read_only(over, 2, 10);
+	told_gone(over, { 3, 1 });
+	quiet(over, root);
+	oo = child(o, VMS_CHILD_SNAPSHOT_LAZY, 2, 10, 0);
+	told_read_only(over, { 2, 10 });
 	quiet(over);
 	second = watch(oo, 0, 10);
 	/* A write of the root is seen by all, in place. */
 	put(a, 5, 1, 3);
-	quiet(root);
-	quiet(over);
+	quiet(root, over);
 	/* Zero: the root's frames go. */
 	assert_ok(vms_object_op(a, VMS_OBJECT_ZERO, 6 * P, 10 * P, NULL));
-	told_gone(root, 6, 10);
-	told_gone(over, 2, 1);
-	told_gone(over, 4, 2);
-	told_gone(over, 8, 4);
-	told_gone(second, 0, 1);
-	told_gone(second, 2, 2);
-	told_gone(second, 6, 4);
-	quiet(root);
-	quiet(over);
-	quiet(second);
-	quiet(tail);
+	told_gone(root, { 6, 10 });
+	told_gone(over, { 2, 1 }, { 4, 2 }, { 8, 4 });
+	told_gone(second, { 0, 1 }, { 2, 2 }, { 6, 4 });
+	quiet(root, over, second, tail);
 	/* What was zero gets a frame. */
 	put(a, 12, 1, 4);
-	told_gone(root, 12, 1);
-	told_gone(over, 8, 1);
-	told_gone(second, 6, 1);
-	quiet(root);
-	quiet(over);
-	quiet(second);
+	told_gone(root, { 12, 1 });
+	told_gone(over, { 8, 1 });
+	told_gone(second, { 6, 1 });
+	quiet(root, over, second);
 	assert_ok(vms_object_resize(a, 21 * P, NULL));
-	told_gone(root, 21, 11);
-	told_gone(tail, 17, 3);
-	unwatch(tail);
-	unwatch(second);
-	unwatch(over);
-	unwatch(root);
-	vms_object_unref(oo);
-	vms_object_unref(o);
-	vms_object_unref(a);
+	told_gone(root, { 21, 11 });
+	told_gone(tail, { 17, 3 });
+	unwatch(tail, second, over, root);
+	drop(oo, o, a);
 	expect_complete(&f->script, 1);
 }
 
@@ -507,27 +437,20 @@ static void eviction_and_detach_tell_what_they_drop(void **state)
 
 	supply(&f->script, a, 1, 0, 16);
 	put(a, 3, 1, 1); /* dirty: stays */
-	o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 16);
+	o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 16, 0);
 	root = watch(a, 0, 8);
 	far = watch(a, 12, 4);
 	over = watch(o, 0, 16);
 	assert_int_equal(arena_evict(f->arena, 6), 6);
-	told_gone(root, 0, 3);
-	told_gone(root, 4, 3);
-	told_gone(over, 0, 3);
-	told_gone(over, 4, 3);
-	quiet(root);
-	quiet(over);
-	quiet(far);
+	told_gone(root, { 0, 3 }, { 4, 3 });
+	told_gone(over, { 0, 3 }, { 4, 3 });
+	quiet(root, over, far);
 	assert_ok(vms_pager_detach(f->script.pager, a));
-	told_gone(root, 7, 1);
-	told_gone(far, 12, 4);
-	told_gone(over, 7, 9);
-	unwatch(root);
-	unwatch(far);
-	unwatch(over);
-	vms_object_unref(o);
-	vms_object_unref(a);
+	told_gone(root, { 7, 1 });
+	told_gone(far, { 12, 4 });
+	told_gone(over, { 7, 9 });
+	unwatch(root, far, over);
+	drop(o, a);
 	expect_complete(&f->script, 1);
 }
 
@@ -542,26 +465,19 @@ static void a_write_back_takes_the_right_to_write(void **state)
 	put(a, 8, 2, 1);
 	put(a, 20, 1, 1);
 	assert_ok(vms_object_pin(a, 3 * P, P, 1, NULL));
-	o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 32);
+	o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 32, 0);
 	root = watch(a, 0, 16);
 	far = watch(a, 16, 16);
 	over = watch(o, 0, 32);
 	assert_ok(vms_pager_writeback_begin(f->script.pager, a, 0, 16 * P, 0));
-	told_read_only(root, 2, 1); /* 3 is pinned, and stays dirty */
-	told_read_only(root, 4, 1);
-	told_read_only(root, 8, 2);
+	told_read_only(root, { 2, 1 }, { 4, 1 }, { 8, 2 }); /* 3 is pinned, and stays dirty */
 	quiet(root);
 	put(a, 8, 1, 2); /* dirty again, in place */
 	assert_ok(vms_pager_writeback_end(f->script.pager, a, 0, 16 * P, 0));
-	quiet(root);
-	quiet(far);
-	quiet(over);
+	quiet(root, far, over);
 	assert_ok(vms_object_unpin(a, 3 * P, P));
-	unwatch(root);
-	unwatch(far);
-	unwatch(over);
-	vms_object_unref(o);
-	vms_object_unref(a);
+	unwatch(root, far, over);
+	drop(o, a);
 	expect_complete(&f->script, 1);
 }
 
@@ -574,17 +490,14 @@ static void an_answer_of_dirtied_tells_of_zero_pages(void **state)
 
 	assert_ok(vms_pager_supply(f->script.pager, a, 0, 8 * P, hole, 0)); /* zeros */
 	supply(&f->script, a, 1, 8, 8);
-	o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 16);
+	o = child(a, VMS_CHILD_SNAPSHOT_LAZY, 0, 16, 0);
 	root = watch(a, 0, 16);
 	over = watch(o, 0, 16);
 	assert_ok(vms_pager_dirtied(f->script.pager, a, 6 * P, 4 * P));
-	told_gone(root, 6, 2); /* 8 and 9 keep their frames */
-	told_gone(over, 6, 2);
-	unwatch(root);
-	unwatch(over);
-	vms_object_unref(hole);
-	vms_object_unref(o);
-	vms_object_unref(a);
+	told_gone(root, { 6, 2 }); /* 8 and 9 keep their frames */
+	told_gone(over, { 6, 2 });
+	unwatch(root, over);
+	drop(hole, o, a);
 	expect_complete(&f->script, 1);
 }
 
@@ -599,18 +512,16 @@ static void a_page_of_a_file_becomes_the_overlays(void **state)
 	struct watcher *over, *root;
 
 	assert_ok(vms_object_create_file(f->arena, fd, &params, &file));
-	o = child(file, VMS_CHILD_SNAPSHOT_LAZY, 0, 16);
+	o = child(file, VMS_CHILD_SNAPSHOT_LAZY, 0, 16, 0);
 	over = watch(o, 0, 16);
 	root = watch(file, 0, 16);
 	assert_ok(vms_object_write(o, 5 * P + 1, "x", 1, NULL));
-	told_gone(over, 5, 1); /* it was the file's page until now */
+	told_gone(over, { 5, 1 }); /* it was the file's page until now */
 	quiet(over);
 	put(o, 8, 2, 1);
-	told_gone(over, 8, 2);
-	unwatch(over);
-	unwatch(root);
-	vms_object_unref(o);
-	vms_object_unref(file);
+	told_gone(over, { 8, 2 });
+	unwatch(over, root);
+	drop(o, file);
 	close(fd);
 }
 
@@ -630,267 +541,11 @@ static void a_sync_takes_the_right_to_write(void **state)
 	w = watch(a, 0, 8);
 	far = watch(a, 10, 4);
 	assert_ok(vms_pager_file_sync(a));
-	told_read_only(w, 2, 2);
-	unwatch(w);
-	unwatch(far);
-	vms_object_unref(a);
+	told_read_only(w, { 2, 2 });
+	unwatch(w, far);
+	drop(a);
 	vms_pager_close(pager);
 	close(fd);
-}
-
-/* ---- A random walk beside tables of entries ---- */
-
-#define OBJECTS 6
-#define PAGES	70
-
-struct entry {
-	bool there, writes;
-	frame_t frame; /* FRAME_NONE: the zero page */
-};
-
-struct table {
-	struct shown shown;
-	struct vms_object *obj;
-	struct content *c;
-	struct entry entry[PAGES];
-	uint64_t gone, stopped; /* calls */
-};
-
-static uint64_t rng, total_gone, total_stopped, total_filled;
-
-static uint64_t rnd(uint64_t below)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng >> 11) % below;
-}
-
-static void table_gone(struct shown *s, uint64_t first, uint64_t n)
-{
-	struct table *t = (struct table *)s;
-
-	for (uint64_t i = first; i < first + n; i++)
-		t->entry[i].there = false;
-	total_gone++;
-}
-
-static void table_read_only(struct shown *s, uint64_t first, uint64_t n)
-{
-	struct table *t = (struct table *)s;
-
-	for (uint64_t i = first; i < first + n; i++)
-		t->entry[i].writes = false;
-	total_stopped++;
-}
-
-static const struct shown_ops table_ops = { table_gone, table_read_only };
-
-/* Takes over the reference. */
-static void table_begin(struct table *t, struct vms_object *obj)
-{
-	memset(t, 0, sizeof(*t));
-	t->obj = obj;
-	t->c = view_of(obj)->content;
-	t->shown.ops = &table_ops;
-	lock_take(&t->c->family->lock);
-	shown_add(t->c, &t->shown, 0, PAGES);
-	lock_drop(&t->c->family->lock);
-}
-
-static void table_end(struct table *t)
-{
-	lock_take(&t->c->family->lock);
-	shown_del(t->c, &t->shown);
-	lock_drop(&t->c->family->lock);
-	vms_object_unref(t->obj);
-}
-
-static bool may_write(const struct content *c, uint64_t page, frame_t frame) UNCHECKED_LOCKS
-{
-	if (content_own(c, page) != frame || !frame)
-		return false;
-	return c->kind != CONTENT_PAGED ||
-	       (frame_marks(c->arena, frame) & (FRAME_DIRTY | FRAME_CLEANING)) == FRAME_DIRTY;
-}
-
-/* What a backend does on a fault. */
-static void table_fill(struct table *t)
-{
-	uint64_t first = rnd(PAGES), n = rnd(PAGES);
-
-	lock_take(&t->c->family->lock);
-	for (uint64_t i = first; i < first + n && i < PAGES; i++) {
-		struct seen s = see(t->c, i);
-		struct entry *e = &t->entry[i];
-
-		if (i >= atomic_load(&t->c->npages) || s.absent)
-			continue;
-		*e = (struct entry){ .there = true, .frame = s.frame };
-		e->writes = rnd(2) && may_write(t->c, i, s.frame);
-		total_filled++;
-	}
-	lock_drop(&t->c->family->lock);
-}
-
-/* Does every entry show what the object shows, and write only where it may? */
-static void table_check(struct table *t, uint64_t step)
-{
-	const char *wrong = NULL;
-	uint64_t page = 0;
-
-	lock_take(&t->c->family->lock);
-	for (uint64_t i = 0; !wrong && i < PAGES; i++) {
-		const struct entry *e = &t->entry[i];
-		struct seen s = see(t->c, i);
-
-		page = i;
-		if (!e->there)
-			continue;
-		if (i >= atomic_load(&t->c->npages))
-			wrong = "lies past the end";
-		else if (s.absent || s.frame != e->frame)
-			wrong = "shows another frame";
-		else if (e->writes && !may_write(t->c, i, e->frame))
-			wrong = "may still write";
-	}
-	lock_drop(&t->c->family->lock);
-	if (wrong)
-		print_error("step %lu: page %lu %s\n", (unsigned long)step, (unsigned long)page,
-			    wrong);
-	assert_null(wrong);
-}
-
-static void walk_transfer(struct table *dst, struct table *src)
-{
-	uint64_t to = rnd(PAGES), from = rnd(PAGES), n = rnd(20);
-	int err = vms_object_transfer(dst->obj, to * P, n * P, src->obj, from * P,
-				      rnd(2) ? VMS_TRANSFER_KEEP : 0);
-
-	assert_true(!err || err == -ERANGE || err == -ENOTSUP);
-}
-
-static void walk_child(struct table *to, struct table *from, struct vms_arena *arena)
-{
-	struct vms_object_params params = { .size = sizeof(params),
-					    .flags = VMS_OBJECT_RESIZABLE,
-					    .bytes = PAGES * P };
-	enum vms_child_kind kind = rnd(2) ? VMS_CHILD_SNAPSHOT_LAZY : VMS_CHILD_REFERENCE;
-	struct vms_object *obj;
-
-	if (to == from)
-		return;
-	if (rnd(5) == 0) {
-		assert_ok(vms_object_create(arena, &params, &obj));
-	} else {
-		if (kind == VMS_CHILD_REFERENCE)
-			params.bytes = 0;
-		assert_ok(vms_object_child(from->obj, kind,
-					   kind == VMS_CHILD_REFERENCE ? 0 : rnd(20) * P, &params,
-					   &obj));
-	}
-	table_end(to);
-	table_begin(to, obj);
-}
-
-/* t[0] is the paged one, and stays. */
-static void walk_step(struct table *t, struct vms_arena *arena, struct vms_pager *pager)
-{
-	static const enum vms_object_op op[] = { VMS_OBJECT_ZERO, VMS_OBJECT_DECOMMIT,
-						 VMS_OBJECT_COMMIT, VMS_OBJECT_PREFETCH };
-	static unsigned char buf[PAGES * 4096];
-	struct table *a = &t[rnd(OBJECTS)], *b = &t[1 + rnd(OBJECTS - 1)];
-	uint64_t first = rnd(PAGES), n = 1 + rnd(rnd(4) ? 4 : 40), all = view_bytes(a->obj) / P;
-	int err = 0;
-
-	if (first >= all)
-		first = 0;
-	if (n > all - first)
-		n = all - first;
-	switch (rnd(11)) {
-	case 0:
-	case 1:
-		memset(buf, (int)rnd(256), n * P);
-		err = vms_object_write(a->obj, first * P, buf, n * P, NULL);
-		break;
-	case 2:
-		if (n)
-			err = vms_object_write(a->obj, first * P + 9, buf, n * P - 9, NULL);
-		break;
-	case 3:
-	case 4:
-		err = vms_object_op(a->obj, op[rnd(4)], first * P, n * P, NULL);
-		break;
-	case 5:
-		err = vms_object_resize(a->obj, (rnd(3) ? PAGES : rnd(PAGES)) * P + rnd(2), NULL);
-		break;
-	case 6:
-	case 7:
-		walk_child(b, a, arena);
-		break;
-	case 8:
-		walk_transfer(a, b);
-		break;
-	case 9:
-		arena_evict(arena, rnd(30));
-		break;
-	default:
-		all = view_bytes(t[0].obj) / P;
-		if (rnd(3) == 0) {
-			err = vms_pager_file_sync(t[0].obj);
-		} else {
-			err = vms_pager_writeback_begin(pager, t[0].obj, 0, all * P, 0);
-			assert_ok(err);
-			if (rnd(2))
-				err = vms_pager_writeback_end(pager, t[0].obj, 0, all * P, 0);
-		}
-	}
-	/* PAGES + 1 byte is one page too many for the tables. */
-	if (view_bytes(a->obj) > PAGES * P)
-		assert_ok(vms_object_resize(a->obj, PAGES * P, NULL));
-	assert_true(!err || err == -ENOTSUP);
-}
-
-static void tables_follow_whatever_happens(void **state)
-{
-	struct fixture *f = *state;
-	const char *steps = getenv("SHOWN_STEPS"), *from = getenv("SHOWN_SEED");
-	struct vms_object_params params = { .size = sizeof(params),
-					    .flags = VMS_OBJECT_RESIZABLE,
-					    .bytes = PAGES * P };
-	uint64_t n = steps ? strtoull(steps, NULL, 0) : 6000;
-	struct table *t = calloc(OBJECTS, sizeof(*t));
-	int fd = file_of(PAGES * P, 5);
-	struct vms_pager *pager;
-	struct vms_object *obj;
-
-	rng = (from ? strtoull(from, NULL, 0) : 1) * UINT64_C(0x9e3779b97f4a7c15) + 1;
-	assert_ok(vms_pager_file(fd, &pager));
-	assert_ok(vms_object_create_paged(f->arena, pager, 0, &params, &obj));
-	table_begin(&t[0], obj);
-	for (unsigned i = 1; i < OBJECTS; i++) {
-		assert_ok(vms_object_create(f->arena, &params, &obj));
-		table_begin(&t[i], obj);
-	}
-	for (uint64_t step = 0; step < n; step++) {
-		walk_step(t, f->arena, pager);
-		for (unsigned i = 0; i < OBJECTS; i++) {
-			table_check(&t[i], step);
-			table_fill(&t[i]);
-			if (step % 16 == 0)
-				assert_sound(t[i].obj);
-		}
-	}
-	/* It did meet what it is about. */
-	assert_true(total_gone > n / 10 && total_stopped > n / 50 && total_filled > n);
-	assert_ok(vms_pager_detach(pager, t[0].obj));
-	for (unsigned i = 0; i < OBJECTS; i++) {
-		table_check(&t[i], n);
-		table_end(&t[i]);
-	}
-	vms_pager_close(pager);
-	close(fd);
-	free(t);
 }
 
 int main(void)
@@ -910,7 +565,6 @@ int main(void)
 		TEST(an_answer_of_dirtied_tells_of_zero_pages),
 		TEST(a_page_of_a_file_becomes_the_overlays),
 		TEST(a_sync_takes_the_right_to_write),
-		TEST(tables_follow_whatever_happens),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
