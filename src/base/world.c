@@ -10,12 +10,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -190,9 +192,14 @@ static int host_fd_path(const struct world *w, int fd, char *buf, size_t size)
 	return 0;
 }
 
-static int host_memfd(const struct world *w, const char *name)
+static int host_memfd(const struct world *w, const char *name, unsigned flags)
 {
-	return result(memfd_create(name, MFD_CLOEXEC));
+	return result(memfd_create(name, MFD_CLOEXEC | flags));
+}
+
+static int host_fd_add_seals(const struct world *w, int fd, int seals)
+{
+	return result(fcntl(fd, F_ADD_SEALS, seals));
 }
 
 static int host_ftruncate(const struct world *w, int fd, uint64_t size)
@@ -218,6 +225,39 @@ static int64_t host_pwrite(const struct world *w, int fd, const void *buf, uint6
 	ssize_t n = pwrite(fd, buf, len, (off_t)off);
 
 	return n < 0 ? -errno : n;
+}
+
+static int64_t host_readv(const struct world *w, int fd, const struct iovec *iov, int n,
+			  int64_t off)
+{
+	ssize_t got = off < 0 ? readv(fd, iov, n) : preadv(fd, iov, n, (off_t)off);
+
+	return got < 0 ? -errno : got;
+}
+
+static int64_t host_writev(const struct world *w, int fd, const struct iovec *iov, int n,
+			   int64_t off)
+{
+	ssize_t put = off < 0 ? writev(fd, iov, n) : pwritev(fd, iov, n, (off_t)off);
+
+	return put < 0 ? -errno : put;
+}
+
+static int host_mbind(const struct world *w, uint64_t addr, uint64_t len, int mode, uint64_t nodes)
+{
+	unsigned long mask[64 / (8 * sizeof(long))];
+	int r;
+
+	memcpy(mask, &nodes, sizeof(mask));
+	/* The kernel takes one from the number of bits. */
+	r = sys_result(syscall(SYS_mbind, addr, len, mode, nodes ? mask : NULL,
+			       nodes ? 65ul : 0ul, 0));
+	return r == -ENOSYS ? -ENOTSUP : r;
+}
+
+static int host_ioctl(const struct world *w, int fd, unsigned long request, void *arg)
+{
+	return result(ioctl(fd, request, arg));
 }
 
 static int host_rlimit(const struct world *w, int resource, uint64_t *limit)
@@ -258,10 +298,15 @@ const struct world world_host = {
 	.maps_open = host_maps_open,
 	.region = host_region,
 	.memfd = host_memfd,
+	.fd_add_seals = host_fd_add_seals,
 	.ftruncate = host_ftruncate,
 	.fallocate = host_fallocate,
 	.pread = host_pread,
 	.pwrite = host_pwrite,
+	.readv = host_readv,
+	.writev = host_writev,
+	.mbind = host_mbind,
+	.ioctl = host_ioctl,
 	.rlimit = host_rlimit,
 	.membarrier = host_membarrier,
 };

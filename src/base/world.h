@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 struct stat;
+struct iovec;
 
 struct world {
 	void *(*alloc)(const struct world *w, size_t size); /* NULL: no memory; not zeroed */
@@ -53,13 +54,22 @@ struct world {
 	int (*region)(const struct world *w, int maps, uint64_t addr, uint64_t *start,
 		      uint64_t *end);
 	/* Memory and files for the arena and the pagers. */
-	int (*memfd)(const struct world *w, const char *name); /* close-on-exec */
+	/* MFD_* flags; close-on-exec. -ENOTSUP: the host has no memfd, or not such a one. */
+	int (*memfd)(const struct world *w, const char *name, unsigned flags);
+	int (*fd_add_seals)(const struct world *w, int fd, int seals);
 	int (*ftruncate)(const struct world *w, int fd, uint64_t size);
 	int (*fallocate)(const struct world *w, int fd, int mode, uint64_t off, uint64_t len);
 	/* Bytes moved, maybe fewer than asked for, or a negative errno. */
 	int64_t (*pread)(const struct world *w, int fd, void *buf, uint64_t len, uint64_t off);
 	int64_t (*pwrite)(const struct world *w, int fd, const void *buf, uint64_t len,
 			  uint64_t off);
+	/* The same for many buffers. off < 0: at the descriptor's own position (readv, writev). */
+	int64_t (*readv)(const struct world *w, int fd, const struct iovec *iov, int n, int64_t off);
+	int64_t (*writev)(const struct world *w, int fd, const struct iovec *iov, int n,
+			  int64_t off);
+	/* mode: MPOL_*; nodes: bit mask of the first 64. -ENOTSUP: the host knows no nodes. */
+	int (*mbind)(const struct world *w, uint64_t addr, uint64_t len, int mode, uint64_t nodes);
+	int (*ioctl)(const struct world *w, int fd, unsigned long request, void *arg);
 	/* The soft limit of a resource (RLIMIT_*); UINT64_MAX: none. */
 	int (*rlimit)(const struct world *w, int resource, uint64_t *limit);
 	int (*membarrier)(const struct world *w, int command);

@@ -182,6 +182,7 @@ int object_size(const struct vms_object *obj, uint64_t *size)
 	case OBJECT_ANON:
 	case OBJECT_FOREIGN:
 	case OBJECT_VIEW:
+	case OBJECT_BLOCK:
 		break;
 	}
 	*size = UINT64_MAX;

@@ -12,6 +12,7 @@
  *			another (Linux's merge rule, reference linux-mm 1.14)
  *	OBJECT_FOREIGN	a region that stands in the host already
  *	OBJECT_VIEW	numbered pages with content: see content.h
+ *	OBJECT_BLOCK	guest RAM: see memory/block.h
  *
  * Ownership: counted; each mapping in a tree holds one reference.
  */
@@ -24,7 +25,7 @@
 
 #include "base/world.h"
 
-enum object_kind { OBJECT_ANON, OBJECT_SHARED, OBJECT_FILE, OBJECT_FOREIGN, OBJECT_VIEW };
+enum object_kind { OBJECT_ANON, OBJECT_SHARED, OBJECT_FILE, OBJECT_FOREIGN, OBJECT_VIEW, OBJECT_BLOCK };
 
 struct vms_object {
 	const struct world *world; /* [I] */
@@ -38,7 +39,7 @@ struct vms_object {
 	uint64_t size;	       /* [I] SHARED: bytes; pages past it do not exist */
 	char *name;	       /* [I] path or [name]; NULL for none */
 	size_t name_size;
-	void (*end)(struct vms_object *obj); /* [I] VIEW: at the last reference, instead of freeing */
+	void (*end)(struct vms_object *obj); /* [I] VIEW, BLOCK: at the last reference, instead of freeing */
 	/* The open files of one owner (see object_file_find); [owner's lock] */
 	struct vms_object *next;
 	struct vms_object **list;

@@ -175,7 +175,7 @@ static int open_file(struct vms_arena *a)
 {
 	const struct world *w = a->world;
 	struct stat st;
-	int fd = w->memfd(w, "vmspace-arena"), err;
+	int fd = w->memfd(w, "vmspace-arena", 0), err;
 
 	if (fd < 0) {
 		err = fd == -ENOSYS || fd == -EINVAL || fd == -EPERM ? -ENOTSUP

@@ -198,9 +198,14 @@ static int w_region(const struct world *w, int maps, uint64_t addr, uint64_t *st
 	return PASS(CALL_REGION, w, region, maps, addr, start, end);
 }
 
-static int w_memfd(const struct world *w, const char *name)
+static int w_memfd(const struct world *w, const char *name, unsigned flags)
 {
-	return PASS(CALL_MEMFD, w, memfd, name);
+	return PASS(CALL_MEMFD, w, memfd, name, flags);
+}
+
+static int w_fd_add_seals(const struct world *w, int fd, int seals)
+{
+	return PASS(CALL_FD_ADD_SEALS, w, fd_add_seals, fd, seals);
 }
 
 static int w_ftruncate(const struct world *w, int fd, uint64_t size)
@@ -221,6 +226,26 @@ static int64_t w_pread(const struct world *w, int fd, void *buf, uint64_t len, u
 static int64_t w_pwrite(const struct world *w, int fd, const void *buf, uint64_t len, uint64_t off)
 {
 	return PASS(CALL_PWRITE, w, pwrite, fd, buf, len, off);
+}
+
+static int64_t w_readv(const struct world *w, int fd, const struct iovec *iov, int n, int64_t off)
+{
+	return PASS(CALL_READV, w, readv, fd, iov, n, off);
+}
+
+static int64_t w_writev(const struct world *w, int fd, const struct iovec *iov, int n, int64_t off)
+{
+	return PASS(CALL_WRITEV, w, writev, fd, iov, n, off);
+}
+
+static int w_mbind(const struct world *w, uint64_t addr, uint64_t len, int mode, uint64_t nodes)
+{
+	return PASS(CALL_MBIND, w, mbind, addr, len, mode, nodes);
+}
+
+static int w_ioctl(const struct world *w, int fd, unsigned long request, void *arg)
+{
+	return PASS(CALL_IOCTL, w, ioctl, fd, request, arg);
 }
 
 static int w_rlimit(const struct world *w, int resource, uint64_t *limit)
@@ -290,10 +315,15 @@ void test_world_begin(struct test_world *tw)
 			   .region = w_region,
 			   .maps_open = w_maps_open,
 			   .memfd = w_memfd,
+			   .fd_add_seals = w_fd_add_seals,
 			   .ftruncate = w_ftruncate,
 			   .fallocate = w_fallocate,
 			   .pread = w_pread,
 			   .pwrite = w_pwrite,
+			   .readv = w_readv,
+			   .writev = w_writev,
+			   .mbind = w_mbind,
+			   .ioctl = w_ioctl,
 			   .rlimit = w_rlimit,
 			   .membarrier = w_membarrier,
 			   .arg = tw },

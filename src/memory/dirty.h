@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dirty.h: which pages were written.
+ *
+ *	writer		store; is logging on? → is the page's bit set? → set it
+ *	collector	exchange the word for 0 → barrier on every processor → the bits go to each log
+ *	harvest		collect, take the bits of the range out of this log; then the pages are read
+ *
+ * The writer has no fence between its store and its looks: the collector's barrier (membarrier)
+ * stands in for it. A writer that saw the bit set did its store before the barrier, so who reads the
+ * page after the barrier sees it. A writer that saw `logging` off did its store before the barrier of
+ * vms_dirty_start(). Where the host refuses membarrier, logging says FENCED, and writers set the bit
+ * by an atomic or after a fence, without a look.
+ */
+#ifndef MEMORY_DIRTY_H
+#define MEMORY_DIRTY_H
+
+#include "memory/memory.h"
+
+/* For table_entry.more: the bit address of block offset off, less gpa >> 12. */
+static inline uint64_t dirty_delta(const struct vms_block *b, uint64_t off, uint64_t gpa)
+{
+	return b->bits ? ((uint64_t)(uintptr_t)b->bits << 3) + (off >> DIRTY_SHIFT) -
+				 (gpa >> DIRTY_SHIFT)
+		       : 0;
+}
+
+/* Out of line: pages of direct memory [gpa, gpa + len) that have one entry were written. `more` is
+ * the entry's. logging is not 0. */
+void dirty_mark_entry(struct vms_memory *mem, uint64_t more, uint64_t gpa, uint64_t len);
+
+/* After a store of len bytes, all under one entry. */
+static inline void dirty_wrote(struct vms_memory *mem, uint64_t more, uint64_t gpa, uint64_t len)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	if (__builtin_expect(atomic_load_explicit(&mem->logging, memory_order_relaxed) != 0, 0))
+		dirty_mark_entry(mem, more, gpa, len);
+}
+
+/* A block comes while logs run: give it theirs. 0 or -ENOMEM. And when it is freed. */
+int dirty_block_begin(struct vms_memory *mem, struct vms_block *b) REQUIRES(mem->space.lock);
+void dirty_block_end(struct vms_block *b);
+/* All is written, by a block offset; marks external logs too, by the slots that show it. */
+void dirty_mark_block(struct vms_block *b, uint64_t off, uint64_t len);
+
+#endif
