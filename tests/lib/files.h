@@ -13,13 +13,13 @@
 static inline int file_of(uint64_t bytes, int byte)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC);
-	unsigned char *buf = malloc(bytes);
+	unsigned char *all = malloc(bytes);
 
 	assert_true(fd >= 0);
-	assert_non_null(buf);
-	memset(buf, byte, bytes);
-	assert_int_equal(pwrite(fd, buf, bytes, 0), (ssize_t)bytes);
-	free(buf);
+	assert_non_null(all);
+	memset(all, byte, bytes);
+	assert_int_equal(pwrite(fd, all, bytes, 0), (ssize_t)bytes);
+	free(all);
 	return fd;
 }
 
