@@ -49,13 +49,6 @@
 enum where { ROOT, OUTER, INNER, PLAIN, POOR, DEAD, WHERES };
 enum who { ANON, ANON_RO, RES, CONTIG, FILE_OBJ, HOST, NOBODY };
 
-#define broken(...)                                 \
-	do {                                        \
-		print_error("ERROR: " __VA_ARGS__); \
-		print_error("\n");                  \
-		_fail(__FILE__, __LINE__);          \
-	} while (0)
-
 static struct scene {
 	struct vms_arena *arena;
 	struct vms_object *obj[NOBODY + 1];

@@ -25,13 +25,6 @@
 #define X	   VMS_PROT_EXEC
 #define countof(a) (sizeof(a) / sizeof((a)[0]))
 
-#define broken(...)                                 \
-	do {                                        \
-		print_error("ERROR: " __VA_ARGS__); \
-		print_error("\n");                  \
-		_fail(__FILE__, __LINE__);          \
-	} while (0)
-
 static struct scene {
 	struct vms_arena *arena;
 	struct vms_mmu *mmu;

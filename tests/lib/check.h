@@ -14,4 +14,12 @@
 
 #define assert_ok(call) assert_int_equal((call), 0)
 
+/* The test fails, and says this. */
+#define broken(...)                                 \
+	do {                                        \
+		print_error("ERROR: " __VA_ARGS__); \
+		print_error("\n");                  \
+		_fail(__FILE__, __LINE__);          \
+	} while (0)
+
 #endif

@@ -29,6 +29,8 @@
 #include <vmspace/space.h>
 
 #include "random.h"
+#include "require.h"
+#include "sanitize.h"
 
 #define GUESTS 2u
 #define PAGES  96u
@@ -50,15 +52,6 @@ static uint64_t page, lo;
 static struct guest guests[GUESTS];
 static atomic_bool stop;
 static atomic_uint faults, refused;
-
-#define require(cond)                                                                  \
-	do {                                                                           \
-		if (!(cond)) {                                                         \
-			fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #cond, \
-				vms_last_error());                                     \
-			abort();                                                       \
-		}                                                                      \
-	} while (0)
 
 /* What is refused now is asked for again: the editor gives everything back. */
 static void on_signal(int sig, siginfo_t *info, void *context)
@@ -248,20 +241,12 @@ static void run(uint32_t flags, double seconds)
 	vms_arena_unref(arena);
 }
 
-#if defined(__SANITIZE_THREAD__)
-#define TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TSAN 1
-#endif
-#endif
-
 int main(int argc, char **argv)
 {
 	double seconds = argc > 1 ? atof(argv[1]) : 2;
 	struct sigaction act = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER };
 
-#ifdef TSAN
+#if TSAN
 	printf("the race detector takes a fault in a handler for an unsafe call\n");
 	return 77;
 #endif

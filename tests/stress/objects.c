@@ -44,8 +44,8 @@
 
 #include "base/epoch.h"
 #include "object/content.h"
-#include "object/look.h" /* LOOK_TSAN */
 #include "random.h"
+#include "sanitize.h"
 #include "store/arena.h"
 #include "stress.h"
 #include "vmspace/pager.h"
@@ -59,11 +59,7 @@
 #define B_PAGES	 (MOVED + STRIPE)
 #define MAGIC	 UINT64_C(0xa7)
 #define TORN_MAX 64u /* words of a read; a page has 512 */
-#ifdef LOOK_TSAN
-#define TORN_ANYWHERE true
-#else
-#define TORN_ANYWHERE false
-#endif
+#define TORN_ANYWHERE TSAN /* see look.h */
 
 static double seconds = 1.2;
 static uint64_t P;

@@ -18,21 +18,11 @@
 
 #include "base/epoch.h"
 #include "random.h"
+#include "sanitize.h"
 #include "store/arena.h"
 #include "world.h"
 
 #define MIB (UINT64_C(1) << 20)
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static struct test_world tw;
 static uint64_t page;

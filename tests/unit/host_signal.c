@@ -17,6 +17,8 @@
 #include <vmspace/space.h>
 
 #include "check.h"
+#include "require.h"
+#include "sanitize.h"
 #include "world.h"
 
 #define R      VMS_PROT_READ
@@ -440,15 +442,6 @@ static void host_memory(void **state)
 
 /* ---- The wall ---- */
 
-#define require(cond)                                                                  \
-	do {                                                                           \
-		if (!(cond)) {                                                         \
-			fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #cond, \
-				vms_last_error());                                     \
-			_exit(1);                                                      \
-		}                                                                      \
-	} while (0)
-
 #define ISLANDS (1u << 17) /* twice vm.max_map_count, as it is by default */
 
 static unsigned char *islands;
@@ -542,14 +535,6 @@ static void at_the_wall_of_regions_nothing_is_lost(void **state)
 	assert_int_equal(status, 0);
 }
 
-#if defined(__SANITIZE_THREAD__)
-#define TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TSAN 1
-#endif
-#endif
-
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -567,7 +552,7 @@ int main(void)
 		T(at_the_wall_of_regions_nothing_is_lost),
 	};
 
-#ifdef TSAN
+#if TSAN
 	printf("the race detector takes a fault in a handler for an unsafe call\n");
 	return 77;
 #endif

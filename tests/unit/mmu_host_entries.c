@@ -16,6 +16,8 @@
 #include "check.h"
 #include "mmu/host.h"
 #include "random.h"
+#include "require.h"
+#include "sanitize.h"
 #include "snap.h"
 #include "window.h"
 
@@ -581,14 +583,6 @@ static void random_failures(void **state)
 
 /* ---- The wall ---- */
 
-#if defined(__SANITIZE_THREAD__)
-#define TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TSAN 1
-#endif
-#endif
-
 /* Regions of this process that are not ours. */
 struct others {
 	char *mem;
@@ -619,15 +613,6 @@ static void others_give(struct others *o, unsigned islands)
 		mprotect(o->mem + o->made * o->page, o->page, PROT_NONE);
 	}
 }
-
-#define require(cond)                                                                  \
-	do {                                                                           \
-		if (!(cond)) {                                                         \
-			fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #cond, \
-				vms_last_error());                                     \
-			_exit(1);                                                      \
-		}                                                                      \
-	} while (0)
 
 /* Refused only where the window has nothing left to give. Counts what was shown. */
 static void show_at_wall(struct kit *k, unsigned at, unsigned n, unsigned *shown)
@@ -699,7 +684,7 @@ static void the_wall(void **state)
 	pid_t pid;
 	int status;
 
-#ifdef TSAN
+#if TSAN
 	skip(); /* the race detector needs regions of the host itself */
 #endif
 	pid = fork();

@@ -9,7 +9,7 @@
 
 #include "base/epoch.h"
 #include "files.h"
-#include "object/look.h"
+#include "sanitize.h"
 #include "vmspace/pager.h"
 
 /* ---- What is copied ---- */
@@ -743,7 +743,7 @@ static void pages_cost_nothing(void **state)
 /* More families than a small list of locks has room for, and a tree of some levels. */
 static void many(void **state)
 {
-#ifdef LOOK_TSAN
+#if TSAN
 	enum { FAMILIES = 50, MAPS = 5000 }; /* its deadlock detector knows 64 locks a thread */
 #else
 	enum { FAMILIES = 300, MAPS = 5000 };
