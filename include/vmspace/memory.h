@@ -78,7 +78,8 @@ struct vms_memory_params {
  */
 VMS_API int vms_memory_create(const struct vms_memory_params *params, struct vms_memory **mem);
 VMS_API struct vms_memory *vms_memory_ref(struct vms_memory *mem);
-VMS_API void vms_memory_unref(struct vms_memory *mem); /* NULL is fine */
+/* NULL is fine. The last one waits as vms_memory_synchronize() does. */
+VMS_API void vms_memory_unref(struct vms_memory *mem);
 
 struct vms_range {
 	uint64_t gpa, len;
@@ -387,8 +388,10 @@ struct vms_slot_event {
  *			prepared are told cancel, and nothing happened
  *	(gate)		entered if some listener's needs_gate says so, and there is one
  *	apply		of each. It changed all it must, or nothing, and says which. Where one
- *			fails, those that applied are told revert; if that fails the memory is broken
+ *			fails, those that applied are told revert
  *	commit		of each, when all stands and new readers see it
+ *
+ * After a failed apply every listener that was prepared is told cancel, last of all.
  *
  * A call may be NULL. None may call into the memory but for vms_dirty_mark() and vms_block_info().
  */
@@ -397,7 +400,8 @@ struct vms_listener_ops {
 	int (*prepare)(void *arg, const struct vms_slot_event *events, size_t n);
 	void (*cancel)(void *arg, const struct vms_slot_event *events, size_t n);
 	int (*needs_gate)(void *arg, const struct vms_slot_event *events, size_t n);
-	/* gated: no vCPU runs. */
+	/* gated: no vCPU runs. 0; negative: nothing changed here; 1: it could neither go on nor back,
+	 * and the memory is broken. revert takes back what apply did; non-zero: broken. */
 	int (*apply)(void *arg, const struct vms_slot_event *events, size_t n, int gated);
 	int (*revert)(void *arg, const struct vms_slot_event *events, size_t n, int gated);
 	void (*commit)(void *arg, const struct vms_slot_event *events, size_t n);
