@@ -4,8 +4,8 @@
  *
  * Invariants, checked by vms_memory_check()
  *
- *	1 the slots are a valid space (space.c): in order, disjoint, page aligned, as large as can
- *be 2 a slot shows a block of this memory, inside its bytes, with a right, and does not write to
+ *	1 the slots are a valid space (space.c): in order, disjoint, page aligned, merged
+ *	2 a slot shows a block of this memory, inside its bytes, with a right, and does not write to
  *	  one that may only be read
  *	3 a block's `shown` is the sum of the slots that show it; a removed one is shown by none
  *	4 the published table shows at every page what the slots say, and is valid (table.c)
