@@ -39,6 +39,35 @@ static uint64_t find_room(uint64_t len)
 	return (uintptr_t)p;
 }
 
+int run_over_variants(const struct window_tests *tests)
+{
+	struct CMUnitTest *all = calloc(n_variants * tests->n, sizeof(*all));
+	char(*name)[96] = calloc(n_variants * tests->n, sizeof(*name));
+	size_t n = 0;
+	int failed;
+
+	if (!all || !name)
+		return 1;
+	for (size_t i = 0; i < n_variants * tests->n; i++) {
+		const struct variant *v = &variants[i / tests->n];
+		const struct window_test *t = &tests->test[i % tests->n];
+
+		if ((tests->takes && !tests->takes(v)) || (t->applies && !t->applies(v)))
+			continue;
+		snprintf(name[n], sizeof(name[n]), "%s: %s", v->name, t->name);
+		all[n] = (struct CMUnitTest){ .name = name[n],
+					      .test_func = t->fn,
+					      .setup_func = tests->set_up,
+					      .teardown_func = tests->tear_down,
+					      .initial_state = (void *)(uintptr_t)v };
+		n++;
+	}
+	failed = _cmocka_run_group_tests(tests->name, all, n, NULL, NULL);
+	free(name);
+	free(all);
+	return failed;
+}
+
 void window_open(struct window *w, const struct variant *v)
 {
 	struct vms_mmu_host_params params = { .size = sizeof(params) };

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "check.h"
 #include "mmu/backend.h"
 #include "world.h"
 
@@ -33,6 +34,24 @@ struct window {
 	uint64_t lo;		  /* guest address of page 0 */
 	char *mem;		  /* where it is */
 };
+
+/* A test of each variant that it applies to, which is its initial state. */
+struct window_test {
+	const char *name;
+	CMUnitTestFunction fn;
+	bool (*applies)(const struct variant *v); /* NULL: to all */
+};
+
+struct window_tests {
+	const char *name;
+	const struct window_test *test;
+	size_t n;
+	bool (*takes)(const struct variant *v); /* NULL: all variants */
+	CMFixtureFunction set_up, tear_down;
+};
+
+/* For main(). */
+int run_over_variants(const struct window_tests *tests);
 
 void window_open(struct window *w, const struct variant *v);
 void window_close(struct window *w);

@@ -652,11 +652,7 @@ static bool is_plain(const struct variant *v)
 	return v == variants; /* one way to break is enough */
 }
 
-static const struct {
-	const char *name;
-	CMUnitTestFunction fn;
-	bool (*applies)(const struct variant *v); /* NULL: always */
-} tests[] = {
+static const struct window_test tests[] = {
 #define T(fn)		  { #fn, fn, NULL }
 #define T_IF(applies, fn) { #fn, fn, applies }
 	T(map_and_unmap),
@@ -684,29 +680,13 @@ static const struct {
 	T(nothing_outside_is_touched),
 };
 
-#define N_TESTS (sizeof(tests) / sizeof(tests[0]))
-
 int main(void)
 {
-	struct CMUnitTest *all = calloc(n_variants * N_TESTS, sizeof(*all));
-	char(*name)[96] = calloc(n_variants * N_TESTS, sizeof(*name));
-	size_t n = 0;
+	static const struct window_tests all = { .name = "mmu-host",
+						 .test = tests,
+						 .n = sizeof(tests) / sizeof(tests[0]),
+						 .set_up = open_window,
+						 .tear_down = close_window };
 
-	if (!all || !name)
-		return 1;
-	for (size_t i = 0; i < n_variants * N_TESTS; i++) {
-		const struct variant *v = &variants[i / N_TESTS];
-		size_t t = i % N_TESTS;
-
-		if (tests[t].applies && !tests[t].applies(v))
-			continue;
-		snprintf(name[n], sizeof(name[n]), "%s: %s", v->name, tests[t].name);
-		all[n] = (struct CMUnitTest){ .name = name[n],
-					      .test_func = tests[t].fn,
-					      .setup_func = open_window,
-					      .teardown_func = close_window,
-					      .initial_state = (void *)(uintptr_t)v };
-		n++;
-	}
-	return _cmocka_run_group_tests("mmu-host", all, n, NULL, NULL);
+	return run_over_variants(&all);
 }

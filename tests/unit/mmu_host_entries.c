@@ -715,20 +715,16 @@ static void what_does_not_fit(void **state)
 	assert_true(k->ops->caps == (ENTRIES_EAGER | ENTRIES_FILES));
 }
 
-static bool always(const struct variant *v)
+/* One of each kind of holes, and larger guest pages. */
+static bool is_used(const struct variant *v)
 {
-	return true;
+	return !strcmp(v->name, "reserved") || !strcmp(v->name, "real holes") ||
+	       !strcmp(v->name, "reserved, 16K");
 }
 
-static const struct {
-	const char *name;
-	CMUnitTestFunction fn;
-	bool (*applies)(const struct variant *v);
-} tests[] = {
-#define T(fn)                   \
-	{                       \
-#fn, fn, always \
-	}
+static const struct window_test tests[] = {
+#define T(fn)		  { #fn, fn, NULL }
+#define T_IF(applies, fn) { #fn, fn, applies }
 	T(a_run_is_one_call_and_neighbours_are_one_region),
 	T(a_gap_between_two_that_go_on_is_filled_into_one),
 	T(existing_entries),
@@ -736,7 +732,7 @@ static const struct {
 	T(rights),
 	T(files),
 	T(memory_of_this_process),
-	{ "others_memory_is_never_replaced", others_memory_is_never_replaced, has_real_holes },
+	T_IF(has_real_holes, others_memory_is_never_replaced),
 	T(past_the_budget_the_oldest_goes),
 	T(random_calls),
 	T(random_failures),
@@ -744,34 +740,14 @@ static const struct {
 	T(what_does_not_fit),
 };
 
-#define N_TESTS (sizeof(tests) / sizeof(tests[0]))
-
 int main(void)
 {
-	/* One of each kind of holes, and larger guest pages. */
-	static const char *const used[] = { "reserved", "real holes", "reserved, 16K" };
-	struct CMUnitTest *all = calloc(n_variants * N_TESTS, sizeof(*all));
-	char(*name)[96] = calloc(n_variants * N_TESTS, sizeof(*name));
-	size_t n = 0;
+	static const struct window_tests all = { .name = "mmu-host-entries",
+						 .test = tests,
+						 .n = sizeof(tests) / sizeof(tests[0]),
+						 .takes = is_used,
+						 .set_up = open_kit,
+						 .tear_down = close_kit };
 
-	if (!all || !name)
-		return 1;
-	for (size_t i = 0; i < n_variants * N_TESTS; i++) {
-		const struct variant *v = &variants[i / N_TESTS];
-		size_t t = i % N_TESTS;
-		bool wanted = false;
-
-		for (unsigned u = 0; u < 3; u++)
-			wanted |= !strcmp(used[u], v->name);
-		if (!wanted || !tests[t].applies(v))
-			continue;
-		snprintf(name[n], sizeof(name[n]), "%s: %s", v->name, tests[t].name);
-		all[n] = (struct CMUnitTest){ .name = name[n],
-					      .test_func = tests[t].fn,
-					      .setup_func = open_kit,
-					      .teardown_func = close_kit,
-					      .initial_state = (void *)(uintptr_t)v };
-		n++;
-	}
-	return _cmocka_run_group_tests("mmu-host-entries", all, n, NULL, NULL);
+	return run_over_variants(&all);
 }
