@@ -333,20 +333,29 @@ int nspace_map(struct nregion *r, const struct vms_map_params *q, struct naive_v
 	return 0;
 }
 
-int nspace_unmap(struct nregion *r, uint64_t addr, uint64_t len, uint32_t flags)
+/* An unmap or a protect of these pages, as far as both are refused alike. */
+static int check_edit(struct nregion *r, uint64_t addr, uint64_t len, uint32_t flags,
+		      unsigned *first, unsigned *n)
 {
-	struct nspace *s = r->space;
 	int err = (flags & ~VMS_NO_CHILDREN) ? -EINVAL : check_range(r, addr, &len);
-	unsigned first, n;
 
 	if (err)
 		return err;
 	if (!r->alive)
 		return -EBUSY;
-	first = page_of(s, addr);
-	n = (unsigned)(len / s->page);
-	if ((flags & VMS_NO_CHILDREN) && touches_child(r, first, n))
-		return -EINVAL;
+	*first = page_of(r->space, addr);
+	*n = (unsigned)(len / r->space->page);
+	return (flags & VMS_NO_CHILDREN) && touches_child(r, *first, *n) ? -EINVAL : 0;
+}
+
+int nspace_unmap(struct nregion *r, uint64_t addr, uint64_t len, uint32_t flags)
+{
+	struct nspace *s = r->space;
+	unsigned first, n;
+	int err = check_edit(r, addr, len, flags, &first, &n);
+
+	if (err)
+		return err;
 	for (unsigned i = first; i < first + n; i++) {
 		struct nregion *c = nspace_child_at(r, i);
 
@@ -366,18 +375,11 @@ int nspace_unmap(struct nregion *r, uint64_t addr, uint64_t len, uint32_t flags)
 int nspace_protect(struct nregion *r, uint64_t addr, uint64_t len, uint32_t prot, uint32_t flags)
 {
 	struct nspace *s = r->space;
-	int err =
-		bad_prot(prot) || (flags & ~VMS_NO_CHILDREN) ? -EINVAL : check_range(r, addr, &len);
 	unsigned first, n;
+	int err = bad_prot(prot) ? -EINVAL : check_edit(r, addr, len, flags, &first, &n);
 
 	if (err)
 		return err;
-	if (!r->alive)
-		return -EBUSY;
-	first = page_of(s, addr);
-	n = (unsigned)(len / s->page);
-	if ((flags & VMS_NO_CHILDREN) && touches_child(r, first, n))
-		return -EINVAL;
 	if (has_hole(s, first, n))
 		return -ENOENT;
 	for (unsigned i = first; i < first + n; i++)
