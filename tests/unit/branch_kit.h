@@ -126,4 +126,29 @@ static inline int64_t frames_of(struct vms_object *obj)
 	return (int64_t)frames;
 }
 
+static inline struct vms_region *region_in(struct vms_region *parent, uint64_t addr, uint64_t len,
+					   uint32_t rights)
+{
+	struct vms_place at = { .flags = VMS_PLACE_AT, .addr = addr };
+	struct vms_region_params p = { .size = sizeof(p), .rights = rights, .len = len };
+	struct vms_region *r = NULL;
+
+	assert_ok(vms_region_create(parent, addr ? &at : NULL, &p, &r, NULL));
+	return r;
+}
+
+/* A branch answers this, and the last error says so. */
+static inline void refused(struct vms_space *s, int want, const char *what)
+{
+	struct vms_space *b = (void *)&b;
+	int err = branch_to(s, soft(), &b);
+
+	if (err != want || !strstr(vms_last_error(), what))
+		print_message("%d, not %d: %s\n", err, want, vms_last_error());
+	assert_int_equal(err, want);
+	assert_non_null(strstr(vms_last_error(), what));
+	assert_ptr_equal(b, &b);
+	good(s);
+}
+
 #endif

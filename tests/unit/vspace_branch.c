@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT
-/* Branches of spaces: what is copied, what stays one, and what it costs. */
+/* Branches of spaces: what is copied, what stays one, and what is refused. */
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "branch_kit.h"
 
-#include "base/epoch.h"
 #include "files.h"
-#include "sanitize.h"
 #include "vmspace/pager.h"
 
 /* ---- What is copied ---- */
@@ -115,17 +112,6 @@ static size_t describe(struct vms_space *s, struct line *line, size_t room)
 	assert_int_equal(err, -ENOENT);
 	vms_walk_end(&walk);
 	return n;
-}
-
-static struct vms_region *region_in(struct vms_region *parent, uint64_t addr, uint64_t len,
-				    uint32_t rights)
-{
-	struct vms_place at = { .flags = VMS_PLACE_AT, .addr = addr };
-	struct vms_region_params p = { .size = sizeof(p), .rights = rights, .len = len };
-	struct vms_region *r = NULL;
-
-	assert_ok(vms_region_create(parent, addr ? &at : NULL, &p, &r, NULL));
-	return r;
 }
 
 static void regions_and_rights(void **state)
@@ -470,19 +456,6 @@ static void empty_and_chains(void **state)
 
 /* ---- What is refused ---- */
 
-static void refused(struct vms_space *s, int want, const char *what)
-{
-	struct vms_space *b = (void *)&b;
-	int err = branch_to(s, soft(), &b);
-
-	if (err != want || !strstr(vms_last_error(), what))
-		print_message("%d, not %d: %s\n", err, want, vms_last_error());
-	assert_int_equal(err, want);
-	assert_non_null(strstr(vms_last_error(), what));
-	assert_ptr_equal(b, &b);
-	good(s);
-}
-
 static void kinds_are_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -594,297 +567,25 @@ static void pinned_is_busy(void **state)
 	vms_object_unref(c);
 }
 
-/* ---- Windows of the host ---- */
-
-static struct vms_space *window(void)
-{
-	struct vms_mmu_host_params p = { .size = sizeof(p), .hi = UINT64_C(64) << 20 };
-	struct vms_mmu *mmu = NULL;
-	struct vms_space_params sp = { .size = sizeof(sp), .hi = UINT64_C(64) << 20 };
-	struct vms_space *s = NULL;
-
-	assert_ok(vms_mmu_host(&p, &mmu));
-	sp.mmu = mmu;
-	assert_ok(vms_space_create(&sp, &s));
-	vms_mmu_unref(mmu);
-	return s;
-}
-
-static uint32_t rights_at(struct vms_space *s, uint64_t addr)
-{
-	const void *hva = NULL;
-	uint32_t rights = 0;
-
-	return s->mmu->entries->query(s->mmu, addr, &hva, &rights) ? 0 : rights;
-}
-
-static volatile unsigned char *at_host(struct vms_space *s, uint64_t addr)
-{
-	return vms_mmu_host_addr(s->mmu, addr);
-}
-
-/* What was there can be read at once in the branch; who writes first, faults. */
-static void host_windows(void **state)
-{
-	struct fixture *f = *state;
-	struct vms_object *a = anon(f->arena, 64 * P, 0);
-	struct vms_mmu_host_params p = { .size = sizeof(p), .hi = UINT64_C(64) << 20 };
-	struct vms_space *s = window(), *b = NULL;
-	struct vms_mmu *mmu = NULL;
-
-	map(s, BASE, a, 0, 64 * P, 0);
-	put(a, 0, 40 * P, 'a');
-	assert_int_equal(vms_fault(s, BASE, VMS_PROT_WRITE, 0, NULL, NULL), VMS_FAULT_OK);
-	*at_host(s, BASE) = 'w';
-	assert_ok(vms_mmu_host(&p, &mmu));
-	assert_ok(branch_to(s, mmu, &b));
-	assert_int_equal(rights_at(s, BASE) & VMS_PROT_WRITE, 0);
-	for (uint64_t i = 0; i < 40; i++) {
-		assert_int_equal(rights_at(b, BASE + i * P), VMS_PROT_READ);
-		assert_int_equal(*at_host(b, BASE + i * P), i ? 'a' : 'w');
-	}
-	assert_int_equal(vms_fault(s, BASE, VMS_PROT_WRITE, 0, NULL, NULL), VMS_FAULT_OK);
-	*at_host(s, BASE) = 'x';
-	assert_int_equal(vms_fault(b, BASE + P, VMS_PROT_WRITE, 0, NULL, NULL), VMS_FAULT_OK);
-	*at_host(b, BASE + P) = 'y';
-	assert_int_equal(*at_host(b, BASE), 'w');
-	assert_int_equal(peek(b, BASE), 'w');
-	assert_int_equal(peek(s, BASE + P), 'a');
-	assert_int_equal(peek(b, BASE + P), 'y');
-	good(s);
-	good(b);
-	vms_space_unref(s);
-	assert_int_equal(*at_host(b, BASE), 'w');
-	good(b);
-	vms_space_unref(b);
-	vms_object_unref(a);
-}
-
-/* A file is shown by a window of the host alone. */
-static void shared_file(void **state)
-{
-	struct fixture *f = *state;
-	struct vms_object_params op = { .size = sizeof(op) };
-	struct vms_mmu_host_params p = { .size = sizeof(p), .hi = UINT64_C(64) << 20 };
-	struct vms_space *s = window(), *b = NULL;
-	struct vms_object *file = NULL;
-	struct vms_mmu *mmu = NULL;
-	int fd = file_of(4 * P, 'f');
-
-	assert_ok(vms_object_create_file(f->arena, fd, &op, &file));
-	map(s, BASE, file, 0, 4 * P, VMS_MAP_SHARE);
-	refused(s, -ENOTSUP, "[0x100000, 0x103fff] shows a file, which");
-	assert_ok(vms_mmu_host(&p, &mmu));
-	assert_ok(branch_to(s, mmu, &b));
-	poke(s, BASE, 'x');
-	assert_int_equal(peek(b, BASE), 'x');
-	good(b);
-	assert_ok(vms_unmap(vms_space_root(s), BASE, 4 * P, 0));
-	map(s, BASE + 8 * P, file, 0, P, 0);
-	refused(s, -ENOTSUP, "[0x108000, 0x108fff] shows a file: no snapshot");
-	vms_space_unref(s);
-	vms_space_unref(b);
-	vms_object_unref(file);
-	close(fd);
-}
-
-static void forked_child(void **state)
-{
-	struct fixture *f = *state;
-	struct vms_object *a = anon(f->arena, 4 * P, 0);
-	struct vms_space *s = space_over(record()), *b = NULL;
-	int status;
-	pid_t pid;
-
-	map(s, BASE, a, 0, 4 * P, 0);
-	pid = fork();
-	if (!pid)
-		_exit(branch_to(s, record(), &b) == -ESTALE && !b ? 0 : 1);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	vms_space_unref(s);
-	vms_object_unref(a);
-}
-
-/* ---- What it costs ---- */
-
-static uint64_t allocations(struct fixture *f, struct vms_space *s)
-{
-	struct vms_mmu *mmu = soft();
-	uint64_t before;
-	struct vms_branch_params p = { .size = sizeof(p), .mmu = mmu };
-	struct vms_space *b = NULL;
-
-	epoch_synchronize();
-	before = f->world.calls[CALL_ALLOC];
-	assert_ok(vms_space_branch(s, &p, &b));
-	before = f->world.calls[CALL_ALLOC] - before;
-	vms_mmu_unref(mmu);
-	vms_space_unref(b);
-	return before;
-}
-
-static void pages_cost_nothing(void **state)
-{
-	struct fixture *f = *state;
-	struct vms_object *a = anon(f->arena, 20000 * P, 0);
-	struct vms_space *s = space_over(record());
-	uint64_t few, many;
-
-	map(s, BASE, a, 0, 20000 * P, 0);
-	few = allocations(f, s);
-	put(a, 0, 20000 * P, 'a');
-	many = allocations(f, s);
-	assert_int_equal(few, many);
-	vms_space_unref(s);
-	vms_object_unref(a);
-}
-
-/* More families than a small list of locks has room for, and a tree of some levels. */
-static void many(void **state)
-{
-#if TSAN
-	enum { FAMILIES = 50, MAPS = 5000 }; /* its deadlock detector knows 64 locks a thread */
-#else
-	enum { FAMILIES = 300, MAPS = 5000 };
-#endif
-	struct fixture *f = *state;
-	struct vms_space *s = space_over(record()), *b;
-	struct vms_object *obj[FAMILIES];
-
-	for (int i = 0; i < FAMILIES; i++) {
-		obj[i] = anon(f->arena, 4 * P, 0);
-		put(obj[i], 0, 1, i);
-	}
-	for (int i = 0; i < MAPS; i++)
-		map(s, BASE + (uint64_t)i * 2 * P, obj[i % FAMILIES], 0, P, 0);
-	b = branch(s);
-	for (int i = 0; i < FAMILIES; i++)
-		put(obj[i], 0, 1, i + 1);
-	for (int i = 0; i < MAPS; i++)
-		assert_int_equal(peek(b, BASE + (uint64_t)i * 2 * P), (i % FAMILIES) & 0xff);
-	good(b);
-	poke(b, BASE, 'x');
-	assert_int_equal(peek(b, BASE + FAMILIES * 2 * P), 'x');
-	vms_space_unref(s);
-	good(b);
-	vms_space_unref(b);
-	for (int i = 0; i < FAMILIES; i++)
-		vms_object_unref(obj[i]);
-}
-
-/* ---- Failing allocations ---- */
-
-static struct {
-	struct fixture *f;
-	struct vms_space *s, *b;
-	struct vms_object *a, *c, *ref, *slice;
-	struct vms_mmu *mmu;
-	uint64_t before;
-	unsigned errors;
-} fs;
-
-static void fail_set_up(void *arg)
-{
-	struct vms_region *r;
-
-	fs.a = anon(fs.f->arena, 100 * P, VMS_OBJECT_RESIZABLE);
-	fs.c = anon(fs.f->arena, 100 * P, 0);
-	fs.ref = child(fs.a, VMS_CHILD_REFERENCE, 0, 0, 0);
-	fs.slice = child(fs.c, VMS_CHILD_SLICE, 10 * P, 20 * P, 0);
-	fs.s = space_over(soft());
-	r = region_in(vms_space_root(fs.s), BASE + 1000 * P, 64 * P, RW | VMS_REGION_SPECIFIC);
-	vms_region_unref(region_in(r, BASE + 1040 * P, 8 * P, RW));
-	map(fs.s, BASE, fs.a, 0, 100 * P, 0);
-	map(fs.s, BASE + 200 * P, fs.ref, 5 * P, 10 * P, 0);
-	map(fs.s, BASE + 300 * P, fs.slice, 0, 30 * P, 0);
-	assert_ok(try_map(r, BASE + 1000 * P, fs.c, 0, 30 * P, RW, 0));
-	vms_region_unref(r);
-	for (uint64_t i = 0; i < 90; i += 3)
-		poke(fs.s, BASE + i * P, (int)i);
-	poke(fs.s, BASE + 303 * P, 's');
-	fs.before = granted(fs.f->arena);
-	fs.mmu = soft();
-	fs.b = NULL;
-}
-
-static int fail_run(void *arg)
-{
-	struct vms_branch_params p = { .size = sizeof(p), .mmu = fs.mmu };
-
-	return vms_space_branch(fs.s, &p, &fs.b);
-}
-
-static void fail_check(void *arg, int err, bool failed)
-{
-	good(fs.s);
-	assert_int_equal(granted(fs.f->arena), fs.before);
-	if (err) {
-		assert_int_equal(err, -ENOMEM);
-		assert_true(failed);
-		assert_null(fs.b);
-		fs.errors++;
-		assert_int_equal(children(fs.a), 1); /* ref */
-		assert_int_equal(children(fs.c), 1);
-		assert_int_equal(frames_of(fs.a) + frames_of(fs.c), fs.before);
-		assert_ok(fail_run(NULL)); /* the backend is free again, too */
-	}
-	good(fs.b);
-	assert_int_equal(children(fs.a), 2);
-	assert_int_equal(peek(fs.b, BASE + 33 * P), 33);
-	assert_int_equal(peek(fs.b, BASE + 1013 * P), 's');
-}
-
-static void fail_tear_down(void *arg)
-{
-	vms_space_unref(fs.b);
-	vms_mmu_unref(fs.mmu);
-	vms_space_unref(fs.s);
-	vms_object_unref(fs.a);
-	vms_object_unref(fs.c);
-	vms_object_unref(fs.ref);
-	vms_object_unref(fs.slice);
-	epoch_synchronize();
-	assert_int_equal(granted(fs.f->arena), 0);
-}
-
-static void every_allocation_fails(void **state)
-{
-	struct sweep sw = { .set_up = fail_set_up,
-			    .run = fail_run,
-			    .check = fail_check,
-			    .tear_down = fail_tear_down };
-
-	fs.f = *state;
-	fs.errors = 0;
-	sw.world = &fs.f->world;
-	sweep(&sw);
-	assert_true(fs.errors > 15);
-}
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, begin, end)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(both_sides_write, begin, end),
-		cmocka_unit_test_setup_teardown(entries_are_downgraded, begin, end),
-		cmocka_unit_test_setup_teardown(regions_and_rights, begin, end),
-		cmocka_unit_test_setup_teardown(random_placement_goes_on, begin, end),
-		cmocka_unit_test_setup_teardown(aliases_stay_aliases, begin, end),
-		cmocka_unit_test_setup_teardown(slices_alone, begin, end),
-		cmocka_unit_test_setup_teardown(overlays, begin, end),
-		cmocka_unit_test_setup_teardown(shared_is_shared, begin, end),
-		cmocka_unit_test_setup_teardown(children_are_told_of, begin, end),
-		cmocka_unit_test_setup_teardown(sizes, begin, end),
-		cmocka_unit_test_setup_teardown(empty_and_chains, begin, end),
-		cmocka_unit_test_setup_teardown(kinds_are_refused, begin, end),
-		cmocka_unit_test_setup_teardown(arguments, begin, end),
-		cmocka_unit_test_setup_teardown(pinned_is_busy, begin, end),
-		cmocka_unit_test_setup_teardown(host_windows, begin, end),
-		cmocka_unit_test_setup_teardown(shared_file, begin, end),
-		cmocka_unit_test_setup_teardown(forked_child, begin, end),
-		cmocka_unit_test_setup_teardown(pages_cost_nothing, begin, end),
-		cmocka_unit_test_setup_teardown(many, begin, end),
-		cmocka_unit_test_setup_teardown(every_allocation_fails, begin, end),
+		TEST(both_sides_write),
+		TEST(entries_are_downgraded),
+		TEST(regions_and_rights),
+		TEST(random_placement_goes_on),
+		TEST(aliases_stay_aliases),
+		TEST(slices_alone),
+		TEST(overlays),
+		TEST(shared_is_shared),
+		TEST(children_are_told_of),
+		TEST(sizes),
+		TEST(empty_and_chains),
+		TEST(kinds_are_refused),
+		TEST(arguments),
+		TEST(pinned_is_busy),
 	};
 
 	return cmocka_run_group_tests_name("vspace-branch", tests, NULL, NULL);
