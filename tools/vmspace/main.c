@@ -19,6 +19,7 @@ static const struct command commands[] = {
 	{ "record", cmd_record, "write a program's memory calls to a file" },
 	{ "replay", cmd_replay, "repeat recorded memory calls and compare with the kernel" },
 	{ "show", cmd_show, "draw the memory of a recording, a script, a process or a dump" },
+	{ "info", cmd_info, "what this build and this host can do" },
 	{ NULL, NULL, NULL },
 };
 
