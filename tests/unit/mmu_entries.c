@@ -451,53 +451,52 @@ static void assert_row(const char *want)
 	assert_string_equal(got, want);
 }
 
+enum taking { UNMAP, REMOVE_WRITE, PROTECT };
+
+static void take(enum taking how, uint64_t first, uint64_t n, uint32_t rights)
+{
+	if (how == UNMAP)
+		entries_unmap(AT(first * f.g, n));
+	else if (how == REMOVE_WRITE)
+		entries_remove_write(AT(first * f.g, n));
+	else
+		entries_protect(AT(first * f.g, n), rights);
+}
+
 static void more_is_lost_than_asked(void **state)
 {
-	fill(RECORD_LOSE_BLOCKS);
-	entries_unmap(AT(5 * f.g, 2));
-	assert_row("wwww----wwww");
-	fill(RECORD_LOSE_BLOCKS);
-	entries_remove_write(AT(3 * f.g, 2));
-	assert_row("rrrrrrrrwwww");
-	fill(RECORD_LOSE_BLOCKS);
-	entries_protect(AT(3 * f.g, 2), X);
-	assert_row("---xx---wwww");
+	static const struct {
+		enum record_loss loss;
+		enum taking how; /* PROTECT: to X */
+		unsigned first, n;
+		const char *want;
+	} row[] = {
+		{ RECORD_LOSE_BLOCKS, UNMAP, 5, 2, "wwww----wwww" },
+		{ RECORD_LOSE_BLOCKS, REMOVE_WRITE, 3, 2, "rrrrrrrrwwww" },
+		{ RECORD_LOSE_BLOCKS, PROTECT, 3, 2, "---xx---wwww" },
+		{ RECORD_LOSE_SPLIT, UNMAP, 5, 2, "wwww----wwww" },
+		{ RECORD_LOSE_SPLIT, REMOVE_WRITE, 5, 2, "wwww----wwww" },
+		{ RECORD_LOSE_SPLIT, REMOVE_WRITE, 3, 6, "----rrrr----" },
+		{ RECORD_LOSE_SPLIT, REMOVE_WRITE, 4, 4, "wwwwrrrrwwww" }, /* no split */
+		{ RECORD_LOSE_SPLIT, PROTECT, 3, 5, "----xxxxwwww" },
+		{ RECORD_LOSE_SPLIT, PROTECT, 4, 5, "wwwwxxxx----" },
+		{ RECORD_LOSE_SPLIT, PROTECT, 3, 2, "--------wwww" },
+	};
+
+	for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		fill(row[i].loss);
+		take(row[i].how, row[i].first, row[i].n, X);
+		assert_row(row[i].want);
+	}
+	assert_true(there(1000 * f.g));
 	fill(RECORD_LOSE_BLOCKS);
 	vms_mmu_record_fail(f.mmu, 1, ENOMEM);
 	assert_int_equal(map(6 * f.g, 0, 1, RW, ENTRIES_SKIP), -ENOMEM);
 	assert_row("wwww----wwww");
 
-	fill(RECORD_LOSE_SPLIT);
-	entries_unmap(AT(5 * f.g, 2));
-	assert_row("wwww----wwww");
-	fill(RECORD_LOSE_SPLIT);
-	entries_remove_write(AT(5 * f.g, 2));
-	assert_row("wwww----wwww");
-	fill(RECORD_LOSE_SPLIT);
-	entries_remove_write(AT(3 * f.g, 6));
-	assert_row("----rrrr----");
-	fill(RECORD_LOSE_SPLIT);
-	entries_remove_write(AT(4 * f.g, 4)); /* no split */
-	assert_row("wwwwrrrrwwww");
-	fill(RECORD_LOSE_SPLIT);
-	entries_protect(AT(3 * f.g, 5), X);
-	assert_row("----xxxxwwww");
-	fill(RECORD_LOSE_SPLIT);
-	entries_protect(AT(4 * f.g, 5), X);
-	assert_row("wwwwxxxx----");
-	fill(RECORD_LOSE_SPLIT);
-	entries_protect(AT(3 * f.g, 2), X);
-	assert_row("--------wwww");
-	assert_true(there(1000 * f.g));
-
-	for (unsigned i = 0; i < 3; i++) {
+	for (enum taking how = UNMAP; how <= PROTECT; how++) {
 		fill(RECORD_LOSE_ALL);
-		if (i == 0)
-			entries_unmap(AT(5 * f.g, 1));
-		else if (i == 1)
-			entries_remove_write(AT(5 * f.g, 1));
-		else
-			entries_protect(AT(5 * f.g, 1), R);
+		take(how, 5, 1, R);
 		assert_row("------------");
 		assert_false(there(1000 * f.g));
 	}
