@@ -14,8 +14,8 @@
  *	  step are read-modify-writes of one word
  *	3 `passed` only grows: every section that entered below it has ended
  *	4 a retired head is on the stack, or in the hands of one collector, or freed
- *	5 a record belongs to the thread whose address of `self` is its owner; an owner of another
- *	  value says that fork wiped it, or that the thread is gone
+ *	5 a record belongs to the thread whose address of `epoch_self` is its owner; another owner
+ *	  says that fork wiped it, or that the thread is gone
  *	6 a signal handler may open sections at any point of enter and leave
  *
  * Records live in mappings that a forked child finds empty; the table of these mappings does not,
@@ -34,18 +34,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/epoch_inline.h"
 #include "base/world.h"
-
-#if defined(__SANITIZE_THREAD__)
-#define TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TSAN 1
-#endif
-#endif
-#ifndef TSAN
-#define TSAN 0
-#endif
 
 /* <linux/membarrier.h> is not everywhere. */
 #define BARRIER_EXPEDITED (1 << 3)
@@ -54,17 +44,11 @@
 #define CHUNKS	    16u /* each holds twice what the one before it holds */
 #define COLLECT_MIN 64u /* retirements between two collections, at least */
 
-struct record {
-	_Atomic(uint64_t) epoch;      /* 0: not inside */
-	_Atomic(unsigned) depth;      /* of sections; [owner] */
-	_Atomic(unsigned) collecting; /* odd: the owner holds retired heads */
-	_Atomic(uintptr_t) owner;     /* 0: free */
-} __attribute__((aligned(64)));
+_Thread_local struct epoch_record *epoch_self;
+_Atomic(uint64_t) epoch_current = 1;
+bool epoch_fences;
 
-static _Thread_local struct record *self __attribute__((tls_model("initial-exec")));
-
-static _Atomic(struct record *) chunk[CHUNKS];
-static _Atomic(uint64_t) now = 1;
+static _Atomic(struct epoch_record *) chunk[CHUNKS];
 static _Atomic(uint64_t) passed;
 static _Atomic(struct epoch_head *) retired;
 static _Atomic(uint64_t) since;	 /* the last collection: retirements */
@@ -73,13 +57,12 @@ static _Atomic(uint64_t) enough; /* of them for the next one; 0: COLLECT_MIN */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static bool have_key;
-static bool fences; /* the host refused membarrier */
 
 /* ---- Records ---- */
 
 static uintptr_t me(void)
 {
-	return (uintptr_t)&self;
+	return (uintptr_t)&epoch_self;
 }
 
 static size_t chunk_bytes(unsigned i)
@@ -89,11 +72,11 @@ static size_t chunk_bytes(unsigned i)
 
 static size_t chunk_records(unsigned i)
 {
-	return chunk_bytes(i) / sizeof(struct record);
+	return chunk_bytes(i) / sizeof(struct epoch_record);
 }
 
 /* Not inside, nothing held: what a thread that ended in a section left behind. */
-static void clear(struct record *r)
+static void clear(struct epoch_record *r)
 {
 	atomic_store_explicit(&r->depth, 0, memory_order_relaxed);
 	atomic_store_explicit(&r->epoch, 0, memory_order_release);
@@ -102,11 +85,11 @@ static void clear(struct record *r)
 
 static void thread_ends(void *arg)
 {
-	struct record *r = arg;
+	struct epoch_record *r = arg;
 	uintptr_t owner = me();
 
-	if (self == r)
-		self = NULL;
+	if (epoch_self == r)
+		epoch_self = NULL;
 	clear(r);
 	atomic_compare_exchange_strong(&r->owner, &owner, 0);
 }
@@ -116,13 +99,13 @@ static void set_up(void)
 	const struct world *w = world_default;
 
 	have_key = pthread_key_create(&key, thread_ends) == 0;
-	fences = TSAN || w->membarrier(w, BARRIER_REGISTER) < 0;
+	epoch_fences = EPOCH_TSAN || w->membarrier(w, BARRIER_REGISTER) < 0;
 }
 
-static struct record *chunk_add(unsigned i)
+static struct epoch_record *chunk_add(unsigned i)
 {
 	const struct world *w = world_default;
-	struct record *none = NULL, *r;
+	struct epoch_record *none = NULL, *r;
 	size_t bytes = chunk_bytes(i);
 	int64_t p =
 		w->mmap(w, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -141,10 +124,10 @@ static struct record *chunk_add(unsigned i)
 }
 
 /* A free record, or one that this thread, or a dead one at its address, once had. */
-static struct record *claim(void)
+static struct epoch_record *claim(void)
 {
 	for (unsigned i = 0; i < CHUNKS; i++) {
-		struct record *c = atomic_load_explicit(&chunk[i], memory_order_acquire);
+		struct epoch_record *c = atomic_load_explicit(&chunk[i], memory_order_acquire);
 
 		if (!c)
 			c = chunk_add(i);
@@ -164,13 +147,13 @@ static struct record *claim(void)
 }
 
 /* This thread's record; NULL: none to be had. */
-static struct record *own_record(void)
+static struct epoch_record *own_record(void)
 {
-	struct record *r = self;
+	struct epoch_record *r = epoch_self;
 
 	if (r && atomic_load_explicit(&r->owner, memory_order_relaxed) == me())
 		return r;
-	self = NULL;
+	epoch_self = NULL;
 	pthread_once(&once, set_up);
 	r = have_key ? claim() : NULL;
 	if (!r)
@@ -180,67 +163,30 @@ static struct record *own_record(void)
 		atomic_store_explicit(&r->owner, 0, memory_order_release);
 		return NULL;
 	}
-	self = r;
+	epoch_self = r;
 	return r;
 }
 
 /* ---- Sections ---- */
 
-static inline __attribute__((always_inline)) bool enter(struct record *r)
+bool epoch_enter_first(void)
 {
-	unsigned depth = atomic_load_explicit(&r->depth, memory_order_relaxed);
+	struct epoch_record *r = own_record();
 
-	/* First the depth: a signal handler's section in between then ends without ours. */
-	atomic_store_explicit(&r->depth, depth + 1, memory_order_relaxed);
-	atomic_signal_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&r->epoch, memory_order_relaxed) == 0) {
-		uint64_t e = atomic_load_explicit(&now, memory_order_acquire);
-
-#if TSAN
-		atomic_exchange(&r->epoch, e);
-#else
-		atomic_store_explicit(&r->epoch, e, memory_order_release);
-		if (__builtin_expect(fences, 0))
-			atomic_thread_fence(memory_order_seq_cst);
-#endif
-	}
-	atomic_signal_fence(memory_order_seq_cst);
+	if (!r)
+		return false;
+	epoch_open(r);
 	return true;
-}
-
-static __attribute__((noinline, cold)) bool enter_first(void)
-{
-	struct record *r = own_record();
-
-	return r && enter(r);
 }
 
 bool epoch_enter(void)
 {
-	struct record *r = self;
-
-	if (__builtin_expect(!r || atomic_load_explicit(&r->owner, memory_order_relaxed) != me(),
-			     0))
-		return enter_first();
-	return enter(r);
+	return epoch_enter_inline();
 }
 
 void epoch_leave(void)
 {
-	struct record *r = self;
-	unsigned depth;
-
-	/* Entered before fork: the child's record knows nothing of it. */
-	if (!r || atomic_load_explicit(&r->owner, memory_order_relaxed) != me())
-		return;
-	depth = atomic_load_explicit(&r->depth, memory_order_relaxed);
-	if (depth == 0)
-		return;
-	atomic_signal_fence(memory_order_seq_cst);
-	atomic_store_explicit(&r->depth, depth - 1, memory_order_relaxed);
-	atomic_signal_fence(memory_order_seq_cst);
-	if (depth == 1)
-		atomic_store_explicit(&r->epoch, 0, memory_order_release);
+	epoch_leave_inline();
 }
 
 /* ---- The epoch ---- */
@@ -248,19 +194,19 @@ void epoch_leave(void)
 uint64_t epoch_now(void)
 {
 	/* Not a load: invariant 2. */
-	return atomic_fetch_add_explicit(&now, 0, memory_order_acq_rel);
+	return atomic_fetch_add_explicit(&epoch_current, 0, memory_order_acq_rel);
 }
 
 static bool barrier(void)
 {
-#if TSAN
+#if EPOCH_TSAN
 	return true;
 #else
 	const struct world *w = world_default;
 
 	pthread_once(&once, set_up);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (fences || w->membarrier(w, BARRIER_EXPEDITED) == 0)
+	if (epoch_fences || w->membarrier(w, BARRIER_EXPEDITED) == 0)
 		return true;
 	/* A forked child of an old kernel must register again. */
 	return w->membarrier(w, BARRIER_REGISTER) == 0 && w->membarrier(w, BARRIER_EXPEDITED) == 0;
@@ -270,15 +216,15 @@ static bool barrier(void)
 /* Move on, look at the records, and raise `passed`, which it returns. */
 static uint64_t advance(void)
 {
-	uint64_t oldest = atomic_fetch_add(&now, 1) + 1, was;
+	uint64_t oldest = atomic_fetch_add(&epoch_current, 1) + 1, was;
 
 	if (!barrier())
 		return atomic_load_explicit(&passed, memory_order_acquire);
 	for (unsigned i = 0; i < CHUNKS; i++) {
-		struct record *c = atomic_load_explicit(&chunk[i], memory_order_acquire);
+		struct epoch_record *c = atomic_load_explicit(&chunk[i], memory_order_acquire);
 
 		for (size_t j = 0; c && j < chunk_records(i); j++) {
-#if TSAN
+#if EPOCH_TSAN
 			/* Write to it, so that the reader's exchange is before or after us. */
 			uint64_t e = atomic_fetch_add(&c[j].epoch, 0);
 #else
@@ -314,7 +260,7 @@ static void push(struct epoch_head *first, struct epoch_head *last)
 }
 
 /* Free what can be freed; r: this thread's record, or NULL. */
-static void collect(struct record *r)
+static void collect(struct epoch_record *r)
 {
 	struct epoch_head *all, *next, *keep = NULL, *keep_last = NULL, *gone = NULL;
 	uint64_t done, left = 0;
@@ -374,10 +320,10 @@ void epoch_poll(void)
 }
 
 /* Wait until everybody who holds retired heads now has freed them or put them back. */
-static void wait_for_collectors(const struct record *mine)
+static void wait_for_collectors(const struct epoch_record *mine)
 {
 	for (unsigned i = 0; i < CHUNKS; i++) {
-		struct record *c = atomic_load_explicit(&chunk[i], memory_order_acquire);
+		struct epoch_record *c = atomic_load_explicit(&chunk[i], memory_order_acquire);
 
 		for (size_t j = 0; c && j < chunk_records(i); j++) {
 			unsigned turn = atomic_load(&c[j].collecting);
@@ -392,7 +338,7 @@ static void wait_for_collectors(const struct record *mine)
 
 void epoch_synchronize(void)
 {
-	struct record *r = own_record();
+	struct epoch_record *r = own_record();
 	uint64_t e = epoch_now();
 
 	while (!epoch_passed(e))
