@@ -277,6 +277,21 @@ static void look_at(struct map *piece, void *arg)
 		piece->prot = p->access;
 }
 
+/* The slot that the first piece was cut from, as it would stand. */
+static void make_whole(const struct plan *plan, struct pieces *p)
+{
+	size_t i = 0, k;
+
+	while (plan->cur[i].start != p->first)
+		i++;
+	for (k = i; k > 0 && map_continues(&plan->cur[k - 1], &plan->cur[k]); k--)
+		;
+	p->first = plan->cur[k].start;
+	for (k = i; k + 1 < plan->n && map_continues(&plan->cur[k], &plan->cur[k + 1]); k++)
+		;
+	p->last = plan->cur[k].last;
+}
+
 static int plan_map_slot(struct edit *edit, const struct change *c)
 {
 	struct map m = { .start = c->first,
@@ -292,12 +307,16 @@ static int plan_map_slot(struct edit *edit, const struct change *c)
 		return fail(-EBUSY, "map: block '%s' was removed", c->block->name);
 	if (c->noreplace)
 		err = edit_update(edit, c->first, c->last, look_at, &there);
-	if (there.any)
+	if (err)
+		return err;
+	if (there.any) {
+		make_whole(&edit->plan, &there);
 		return fail(-EEXIST,
 			    "map: [%#" PRIx64 ", %#" PRIx64 "] overlaps the slot [%#" PRIx64
 			    ", %#" PRIx64 "]",
 			    c->first, c->last, there.first, there.last);
-	return err ? err : edit_map(edit, &m);
+	}
+	return edit_map(edit, &m);
 }
 
 static int plan_protect(struct edit *edit, const struct change *c)
