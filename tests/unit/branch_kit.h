@@ -5,6 +5,7 @@
 
 #include "objects_kit.h"
 
+#include "maps.h"
 #include "space/vspace.h"
 #include "vmspace/space.h"
 #include "vmspace/tlb.h"
@@ -61,24 +62,10 @@ static inline struct vms_space *branch(struct vms_space *s)
 	return b;
 }
 
-static inline int try_map(struct vms_region *r, uint64_t addr, struct vms_object *obj, uint64_t off,
-			  uint64_t len, uint32_t prot, uint32_t flags)
-{
-	struct vms_map_params p = { .size = sizeof(p),
-				    .flags = flags,
-				    .prot = prot,
-				    .place = { .flags = VMS_PLACE_AT, .addr = addr },
-				    .object = obj,
-				    .off = off,
-				    .len = len };
-
-	return vms_map(r, &p, NULL);
-}
-
 static inline void map(struct vms_space *s, uint64_t addr, struct vms_object *obj, uint64_t off,
 		       uint64_t len, uint32_t flags)
 {
-	int err = try_map(vms_space_root(s), addr, obj, off, len, RW, flags);
+	int err = map_at(vms_space_root(s), addr, obj, off, len, RW, flags);
 
 	if (err)
 		print_message("%s\n", vms_last_error());

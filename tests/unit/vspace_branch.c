@@ -130,8 +130,8 @@ static void regions_and_rights(void **state)
 	vms_region_unref(deep);
 	deep = region_in(child[1], 0, 8 * P, VMS_PROT_READ);
 	assert_ok(vms_region_set_priority(child[1], VMS_PRIORITY_HIGH));
-	assert_ok(try_map(child[0], BASE, a, P, 3 * P, VMS_PROT_READ, 0));
-	assert_ok(try_map(child[1], BASE + 7 * 64 * P + 20 * P, a, 0, 12 * P, RW, 0));
+	assert_ok(map_at(child[0], BASE, a, P, 3 * P, VMS_PROT_READ, 0));
+	assert_ok(map_at(child[1], BASE + 7 * 64 * P + 20 * P, a, 0, 12 * P, RW, 0));
 	assert_ok(vms_protect(child[1], BASE + 7 * 64 * P + 24 * P, P, VMS_PROT_READ, 0));
 	map(s, BASE + 2000 * P, a, 40 * P, 40 * P, VMS_MAP_SHARE);
 	n = describe(s, want, 64);

@@ -96,7 +96,7 @@ static void fail_set_up(void *arg)
 	map(fs.s, BASE, fs.a, 0, 100 * P, 0);
 	map(fs.s, BASE + 200 * P, fs.ref, 5 * P, 10 * P, 0);
 	map(fs.s, BASE + 300 * P, fs.slice, 0, 30 * P, 0);
-	assert_ok(try_map(r, BASE + 1000 * P, fs.c, 0, 30 * P, RW, 0));
+	assert_ok(map_at(r, BASE + 1000 * P, fs.c, 0, 30 * P, RW, 0));
 	vms_region_unref(r);
 	for (uint64_t i = 0; i < 90; i += 3)
 		poke(fs.s, BASE + i * P, (int)i);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "maps.h"
 #include "mmu/record.h"
 #include "pager_script.h"
 #include "space/vspace.h"
@@ -127,14 +128,7 @@ static inline int end(void **state)
 static inline void map_flags(struct fixture *f, struct vms_object *obj, uint64_t addr, uint64_t off,
 			     uint64_t len, uint32_t prot, uint32_t flags)
 {
-	struct vms_map_params p = { .size = sizeof(p),
-				    .flags = flags,
-				    .prot = prot,
-				    .place = { .flags = VMS_PLACE_AT, .addr = addr },
-				    .object = obj,
-				    .off = off,
-				    .len = len };
-	int err = vms_map(vms_space_root(f->s), &p, NULL);
+	int err = map_at(vms_space_root(f->s), addr, obj, off, len, prot, flags);
 
 	if (err)
 		print_message("map: %s\n", vms_last_error());

@@ -198,13 +198,7 @@ static struct vms_region *region_at(struct vms_region *parent, uint64_t addr, ui
 
 static void map_in(struct fixture *f, struct vms_region *r, uint64_t addr, uint32_t prot)
 {
-	struct vms_map_params p = { .size = sizeof(p),
-				    .prot = prot,
-				    .place = { .flags = VMS_PLACE_AT, .addr = addr },
-				    .object = f->obj,
-				    .len = P };
-
-	assert_ok(vms_map(r, &p, NULL));
+	assert_ok(map_at(r, addr, f->obj, 0, P, prot, 0));
 }
 
 static void step_to(struct vms_walk *w, uint32_t is_mapping, uint32_t depth, uint64_t addr,
