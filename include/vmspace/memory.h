@@ -143,7 +143,8 @@ enum vms_block_kind {
 #define VMS_BLOCK_DONTDUMP 0x20u /* not in a core dump */
 #define VMS_BLOCK_DONTFORK 0x40u /* not in a forked child */
 #define VMS_BLOCK_PRIVATE  0x80u /* FILE: writes stay here (MAP_PRIVATE) */
-#define VMS_BLOCK_READ	   0x100u /* FILE, HOST: may only be read; slots of it are ROM */
+#define VMS_BLOCK_READ	   0x100u /* FILE, HOST: may only be read; slots of it are ROM. OBJECT: set
+				   * by us, where the object is NO_WRITE */
 #define VMS_BLOCK_MERGE	   0x200u /* MADV_MERGEABLE */
 #define VMS_BLOCK_STANDALONE 0x400u /* owned by its slots: ends with the last one, see vms_slot_map */
 
@@ -212,7 +213,8 @@ VMS_API void vms_block_unref(struct vms_block *block); /* NULL is fine */
  * vms_block_remove - end a plain block. Its memory goes when the last reference has gone and nobody
  * reads it any more.
  *
- * Returns:   0; -EBUSY: shown or pinned (the sentence says how often), or removed already
+ * Returns:   0; -EBUSY: shown or pinned (the sentence says how often), or removed already;
+ *            -ENOTSUP: STANDALONE
  * Since:     0.4
  */
 VMS_API int vms_block_remove(struct vms_block *block);
@@ -232,7 +234,8 @@ struct vms_block_info {
 	char name[32];	    /* cut */
 };
 
-/* vms_block_info - Cost: resident asks the host a page (mincore). Returns: 0 or -EINVAL. Since: 0.4 */
+/* vms_block_info - Cost: looks at every slot of the memory; resident asks the host a page
+ * (mincore). Returns: 0 or -EINVAL. Since: 0.4 */
 VMS_API int vms_block_info(struct vms_block *block, struct vms_block_info *info);
 
 /* ---- Edits ---- */
@@ -411,7 +414,8 @@ struct vms_listener_ops {
 	/* Give what was written since the last sync to vms_dirty_mark(); 0 or a negative errno,
 	 * then nothing is lost. */
 	int (*log_sync)(void *arg);
-	/* These bytes of a block were harvested, or are about to be: trap writes to them again. */
+	/* Dirty pages of this range of a block were harvested and are about to be read: trap writes
+	 * to those again that log_sync has given since they were last trapped, and to no other. */
 	int (*log_clear)(void *arg, struct vms_block *block, uint64_t off, uint64_t len);
 	/* The pages read as zero now. */
 	void (*discard)(void *arg, struct vms_block *block, uint64_t off, uint64_t len);
@@ -434,7 +438,7 @@ VMS_API int vms_memory_unlisten(struct vms_memory *mem, const struct vms_listene
 
 #define VMS_DIRTY_LOGS 4 /* at once, in one memory */
 
-#define VMS_DIRTY_ALL_SET  0x1u /* begins with all pages of all blocks set */
+#define VMS_DIRTY_ALL_SET  0x1u /* begins with all pages of all blocks set, later blocks too */
 #define VMS_DIRTY_EXTERNAL 0x2u /* bits go to the caller's memory, by guest address, at once */
 
 struct vms_dirty_params {
@@ -454,12 +458,15 @@ struct vms_dirty_params {
  * attached backends (after vms_dirty_sync), by discards, and what vms_dirty_mark() is told.
  * Ownership: holds a reference of the memory until vms_dirty_stop().
  * Cost:      nothing a page; a backend may need more.
- * Returns:   0, or -EINVAL, -EBUSY (VMS_DIRTY_LOGS run), -ENOMEM, what a listener answered
+ * Returns:   0, or -EINVAL, -EBUSY (VMS_DIRTY_LOGS run), -ENOMEM, what a listener answered; -EPERM:
+ *            the host refuses membarrier, which it granted when the process began
  * Since:     0.4
  */
 VMS_API int vms_dirty_start(struct vms_memory *mem, const struct vms_dirty_params *params,
 			    struct vms_dirty **log);
-VMS_API void vms_dirty_stop(struct vms_dirty *log); /* NULL is fine */
+/* vms_dirty_stop - NULL is fine. An external log's memory is the caller's again when it returns: then
+ * it waits for brackets, and is not called inside one. Since: 0.4 */
+VMS_API void vms_dirty_stop(struct vms_dirty *log);
 
 /* vms_dirty_sync - ask the backends for what they know. Every log gets it. Returns: 0, or what a
  * listener answered. Since: 0.4 */
@@ -472,8 +479,9 @@ VMS_API int vms_dirty_sync(struct vms_dirty *log);
  * was written before they were taken out is there to be read, and what is written later is in the
  * log again. fn non-zero: stop; what it was not given stays in the log. Sync first.
  *
- * Returns:   0, what fn returned, or -EINVAL (an external log, another memory's block, not multiples
- *            of the log's page, but for the block's end), -ERANGE
+ * Returns:   0, what fn returned, or (nothing is lost) -EINVAL (an external log, another memory's
+ *            block, not multiples of the log's page, but for the block's end), -ERANGE, what a
+ *            listener answered, -EPERM as vms_dirty_start
  * Since:     0.4
  */
 VMS_API int vms_dirty_harvest(struct vms_dirty *log, struct vms_block *block, uint64_t off,

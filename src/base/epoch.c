@@ -197,7 +197,13 @@ uint64_t epoch_now(void)
 	return atomic_fetch_add_explicit(&epoch_current, 0, memory_order_acq_rel);
 }
 
-static bool barrier(void)
+bool epoch_needs_fences(void)
+{
+	pthread_once(&once, set_up);
+	return epoch_fences;
+}
+
+bool epoch_barrier(void)
 {
 #if EPOCH_TSAN
 	return true;
@@ -218,7 +224,7 @@ static uint64_t advance(void)
 {
 	uint64_t oldest = atomic_fetch_add(&epoch_current, 1) + 1, was;
 
-	if (!barrier())
+	if (!epoch_barrier())
 		return atomic_load_explicit(&passed, memory_order_acquire);
 	for (unsigned i = 0; i < CHUNKS; i++) {
 		struct epoch_record *c = atomic_load_explicit(&chunk[i], memory_order_acquire);

@@ -51,4 +51,14 @@ void epoch_synchronize(void);
 uint64_t epoch_now(void);
 bool epoch_passed(uint64_t epoch);
 
+/*
+ * The barrier by itself, for protocols of their own: what any thread of the process did before, in
+ * its program's order, is done before this returns, and is seen by who looks afterwards. False: the
+ * host refuses what it granted before, and nothing was done.
+ */
+bool epoch_barrier(void);
+/* The host has no such barrier: epoch_barrier() is only the caller's own fence, and true; who relies
+ * on it from the other side fences too. Decided once. */
+bool epoch_needs_fences(void);
+
 #endif

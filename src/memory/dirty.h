@@ -4,13 +4,14 @@
  *
  *	writer		store; is logging on? → is the page's bit set? → set it
  *	collector	exchange the word for 0 → barrier on every processor → the bits go to each log
- *	harvest		collect, take the bits of the range out of this log; then the pages are read
+ *	harvest		collect, take the bits of the range out of this log, have the backends trap
+ *			these pages again; then the pages are read
  *
  * The writer has no fence between its store and its looks: the collector's barrier (membarrier)
  * stands in for it. A writer that saw the bit set did its store before the barrier, so who reads the
  * page after the barrier sees it. A writer that saw `logging` off did its store before the barrier of
- * vms_dirty_start(). Where the host refuses membarrier, logging says FENCED, and writers set the bit
- * by an atomic or after a fence, without a look.
+ * vms_dirty_start(). Where the host refuses membarrier, `logging` says FENCED all the time: writers
+ * put a fence behind the store, look again, and set the bit by an atomic or without a look.
  */
 #ifndef MEMORY_DIRTY_H
 #define MEMORY_DIRTY_H
@@ -26,7 +27,7 @@ static inline uint64_t dirty_delta(const struct vms_block *b, uint64_t off, uint
 }
 
 /* Out of line: pages of direct memory [gpa, gpa + len) that have one entry were written. `more` is
- * the entry's. logging is not 0. */
+ * the entry's. logging is not 0. => the block stays: a section, a lock, a pin. */
 void dirty_mark_entry(struct vms_memory *mem, uint64_t more, uint64_t gpa, uint64_t len);
 
 /* After a store of len bytes, all under one entry. */
@@ -37,10 +38,34 @@ static inline void dirty_wrote(struct vms_memory *mem, uint64_t more, uint64_t g
 		dirty_mark_entry(mem, more, gpa, len);
 }
 
+/* A memory is new: its lock, and `logging`. */
+void dirty_init(struct vms_memory *mem);
 /* A block comes while logs run: give it theirs. 0 or -ENOMEM. And when it is freed. */
 int dirty_block_begin(struct vms_memory *mem, struct vms_block *b) REQUIRES(mem->space.lock);
 void dirty_block_end(struct vms_block *b);
-/* All is written, by a block offset; marks external logs too, by the slots that show it. */
+/* All is written, by a block offset; marks external logs too, by the slots that show it. => as
+ * dirty_mark_entry; the memory's lock may be held. */
 void dirty_mark_block(struct vms_block *b, uint64_t off, uint64_t len);
+
+/* ---- Between dirty.c and dirty_harvest.c ---- */
+
+struct vms_dirty {
+	struct vms_memory *mem;	    /* [I] with a reference */
+	unsigned index;		    /* [I] in mem->log, block->log */
+	uint32_t flags;		    /* [I] VMS_DIRTY_* */
+	uint64_t group;		    /* [I] pages of 4096 bytes that are one of the log's */
+	_Atomic(uint8_t) *external; /* [I] the caller's; NULL: ours, a bitmap a block */
+	uint64_t external_bytes;    /* [I] */
+};
+
+/* A collector's step: so many words, of which there is one barrier. */
+#define DIRTY_WORDS 512u
+
+/*
+ * What was marked in the n words from word `at` on goes to the logs of the block. n <= DIRTY_WORDS.
+ * 0, or -EPERM: the host refuses membarrier, which it granted once; nothing is lost.
+ */
+int dirty_collect(struct vms_memory *mem, struct vms_block *b, uint64_t at, uint64_t n)
+	REQUIRES(mem->dirty_lock);
 
 #endif

@@ -107,7 +107,7 @@ int vms_memory_create(const struct vms_memory_params *params, struct vms_memory 
 	space_init(&mem->space, w, &rules, NULL, 0, params->limit - 1, page);
 	tree_let_read(&mem->space.tree);
 	table_init(&mem->table, w);
-	lock_init(&mem->dirty_lock, LOCK_OBJECT, "dirty logs");
+	dirty_init(mem);
 	atomic_init(&mem->refs, 1);
 	atomic_init(&mem->holds, 1);
 	*out = mem;

@@ -52,7 +52,8 @@ struct vms_memory {
 	bool broken;			    /* [lock] */
 	_Atomic(struct vms_block *) dead;   /* ended, not freed; by dead */
 	struct lock dirty_lock;		    /* LOCK_OBJECT; dirty.c */
-	struct vms_dirty *log[VMS_DIRTY_LOGS]; /* [lock and dirty_lock to change; either to read] */
+	/* [lock and dirty_lock to change; either to read, or a section for external ones] */
+	_Atomic(struct vms_dirty *) log[VMS_DIRTY_LOGS];
 	struct share_table *imported;	    /* [I] share.c; NULL: not imported */
 	char name[32];			    /* [I] */
 };
