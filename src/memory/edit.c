@@ -65,6 +65,11 @@ static void end(struct vms_edit *e)
 	vms_memory_unref(mem);
 }
 
+struct vms_memory *edit_memory(const struct vms_edit *e)
+{
+	return e->mem;
+}
+
 void vms_edit_abort(struct vms_edit *e)
 {
 	if (e)

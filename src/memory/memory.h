@@ -75,6 +75,9 @@ void slot_tell(const struct map *m, struct vms_slot_info *info);
 /* Its table entry. */
 struct table_entry slot_entry(const struct map *m);
 
+/* Of whom the edit is. */
+struct vms_memory *edit_memory(const struct vms_edit *e);
+
 /* ---- What an edit comes to (events.c; pure) ---- */
 
 /*
