@@ -251,7 +251,7 @@ enum vms_object_op {
 	VMS_OBJECT_DECOMMIT,   /* give whole pages back; they read zero. Page aligned */
 	VMS_OBJECT_ZERO,       /* any bytes read zero; whole pages are given back */
 	VMS_OBJECT_PREFETCH,   /* have the pages, wherever they belong; never copies into a child */
-	VMS_OBJECT_ALWAYS_NEED, /* commit what a pager fills, and keep it from reclaim */
+	VMS_OBJECT_ALWAYS_NEED, /* commit what a pager fills, zeros too; keep it from reclaim */
 	VMS_OBJECT_DONT_NEED,	/* pages that are there are the first to be reclaimed */
 };
 

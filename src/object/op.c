@@ -300,6 +300,36 @@ static void hint(struct content *c, uint64_t first, uint64_t end, unsigned mark)
 	}
 }
 
+/*
+ * A pager's zeros need no memory, and none is reclaimed. But they may get some at any time, to be
+ * shown, and a page that has memory must carry its mark: so what is always needed gets it now. In
+ * an overlay the root's page does.
+ */
+static int have_zeros(struct op *o, uint64_t first, uint64_t end) REQUIRES(o->c->family->lock)
+{
+	struct content *c = o->c, *owner = c->kind == CONTENT_PAGED ? c : c->below;
+	uint64_t at = c->kind == CONTENT_PAGED ? 0 : c->below_at, k;
+	struct look l;
+	struct seen s;
+	int err = 0;
+
+	family_held(owner);
+	look_init(&l, c);
+	for (uint64_t page = first; !err && page < end; page += k) {
+		k = look_run(&l, page, end - page, &s);
+		if (s.frame)
+			continue;
+		if (c != owner) { /* zeros of ours, of nobody and of the root may be adjacent */
+			k = 1;
+			if (s.own || !content_shows_below(c, page))
+				continue;
+		}
+		err = content_need(owner, at + page, k, NEED_OWN, NULL, &o->ask);
+		look_init(&l, c); /* nodes may have been copied */
+	}
+	return err;
+}
+
 static bool has_pager(const struct content *c)
 {
 	return c->kind == CONTENT_PAGED || (c->below && c->below->kind == CONTENT_PAGED);
@@ -321,7 +351,10 @@ static int make_try(struct op *o, uint64_t first, uint64_t end, uint64_t all)
 	}
 	if (!err && o->op != VMS_OBJECT_PREFETCH)
 		err = content_need(o->c, first, end - first, need, NULL, &o->ask);
-	if (!err && o->op == VMS_OBJECT_ALWAYS_NEED)
+	if (err || o->op != VMS_OBJECT_ALWAYS_NEED)
+		return err;
+	err = have_zeros(o, first, end);
+	if (!err)
 		hint(o->c, first, end, FRAME_ALWAYS);
 	return err;
 }

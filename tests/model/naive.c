@@ -564,7 +564,11 @@ static int op_hint(const struct range *r, bool always)
 			k = c->below_at + i;
 			c = c->below;
 		}
-		if (c->kind != VMS_OBJECT_KIND_PAGED || !c->page[k].frame)
+		if (c->kind != VMS_OBJECT_KIND_PAGED)
+			continue;
+		if (always)
+			own(c, k); /* zeros get memory, to carry it */
+		if (!c->page[k].frame)
 			continue;
 		c->page[k].always |= always; /* sticky */
 	}

@@ -813,6 +813,36 @@ static void only_clean_pages_go(void **state)
 	expect_complete(&script, 1);
 }
 
+/* A pager's zeros get memory to be shown with, and none of what is always needed goes again. */
+static void zeros_that_are_needed_stay(void **state)
+{
+	struct vms_object *obj = paged(arena, &script, 1, 0, 6), *aux = anon(arena, 6), *o;
+	struct vms_object_params params = { .size = sizeof(params), .bytes = 4 * P };
+	char c;
+
+	assert_ok(vms_pager_supply(script.pager, obj, 0, 6 * P, aux, 0));
+	assert_ok(vms_object_child(obj, VMS_CHILD_SNAPSHOT_LAZY, 2 * P, &params, &o));
+	assert_ok(vms_object_op(obj, VMS_OBJECT_ALWAYS_NEED, 0, P, NULL));
+	assert_ok(vms_object_write(o, P, "x", 1, NULL));
+	/* The overlay's page 0 is the root's 2, its 1 is its own, and 2 is the root's 4. */
+	assert_ok(vms_object_op(o, VMS_OBJECT_ALWAYS_NEED, 0, 3 * P, NULL));
+	assert_int_equal(granted(), 4);
+	assert_ok(vms_object_op(obj, VMS_OBJECT_COMMIT, 0, 6 * P, NULL));
+	assert_int_equal(granted(), 7);
+	assert_int_equal(reclaim(100), 3);
+	for (uint64_t i = 0; i < 6; i++)
+		if (i % 2)
+			assert_int_equal(vms_object_read(obj, i * P, &c, 1, NULL), -EAGAIN);
+		else
+			assert_zero_page(obj, i);
+	assert_sound(obj);
+	assert_sound(o);
+	vms_object_unref(o);
+	vms_object_unref(aux);
+	vms_object_unref(obj);
+	expect_complete(&script, 1);
+}
+
 /* DONT_NEED first, and before anything else. */
 static void cold_pages_go_first(void **state)
 {
@@ -927,6 +957,7 @@ int main(void)
 		TEST(detach_from_the_request),
 		TEST(close_pager),
 		TEST(only_clean_pages_go),
+		TEST(zeros_that_are_needed_stay),
 		TEST(cold_pages_go_first),
 		TEST(supplies_past_the_limit),
 		TEST(many_requests),
