@@ -36,7 +36,8 @@ enum vms_request_kind {
  * it is answered or cancelled, however many wait for it. The calls may answer at once.
  * A request can arrive for a range that was answered a moment before: answer it again or not at
  * all. When a resize cuts a request's end off, or the failure of one page answers all of it, the
- * pager is not told.
+ * pager is not told: an answer past the new end is -ERANGE, and the part before it has still to be
+ * answered.
  *
  * obj is the library's own name of the object for the calls below, not the pointer that a caller
  * created (key tells objects apart). It is good until `complete` has returned, even where only

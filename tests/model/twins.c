@@ -58,12 +58,35 @@ static void bytes_of(const uint8_t cell[CELLS], uint8_t *page)
 		memset(page + k * size, cell[k], size);
 }
 
-static void answer(const struct asked *a)
+/*
+ * A resize may have cut the end off what was asked for, of which the pager is not told: an answer
+ * past the end is -ERANGE and changes nothing. What is left of the range is answered for itself.
+ */
+static void answer_what_is_left(struct asked *a, const struct naive_content *c)
+{
+	uint64_t end = c->npages * naive_page_size;
+	int err;
+
+	if (a->off + a->len <= end)
+		return;
+	err = a->kind == VMS_REQUEST_DIRTY
+		      ? vms_pager_dirtied(twins_pager, a->obj, a->off, a->len)
+		      : vms_pager_supply_bytes(twins_pager, a->obj, a->off, filled, a->len);
+	if (err != -ERANGE)
+		die("an answer for [%#" PRIx64 ", +%#" PRIx64 ") of %#" PRIx64 " bytes: %d", a->off,
+		    a->len, end, err);
+	a->len = a->off < end ? end - a->off : 0;
+}
+
+static void answer(struct asked *a)
 {
 	struct naive_content *c = (struct naive_content *)(uintptr_t)a->key;
 	uint64_t page = naive_page_size;
 	int err = 0;
 
+	answer_what_is_left(a, c);
+	if (!a->len)
+		return;
 	if (a->kind == VMS_REQUEST_DIRTY) {
 		err = vms_pager_dirtied(twins_pager, a->obj, a->off, a->len);
 		if (err)
