@@ -312,8 +312,8 @@ static void check_entry(struct side *s, uint64_t addr)
 		    addr, rights, granted);
 	if (off >= naive_bytes(v) || v->c->discarded ||
 	    !naive_present(v, (unsigned)(off / naive_page_size)))
-		die("space %u: the entry at %#" PRIx64 " shows a page that is not there",
-		    side_index(s), addr);
+		die("space %u: the entry at %#" PRIx64 " shows a page that is not there: %s",
+		    side_index(s), addr, show(s, addr));
 	if ((rights & VMS_PROT_WRITE) &&
 	    (!naive_may_write_through(v, (unsigned)(off / naive_page_size)) ||
 	     (v->c->kind == VMS_OBJECT_KIND_PAGED &&
@@ -1093,10 +1093,23 @@ static void do_prepare(void)
 
 /* ---- bytes ---- */
 
-/* What stopped a copy at addr + done is what an access there meets; before it all went well. */
-static void expect_stop(struct side *s, uint64_t addr, uint64_t len, uint64_t done,
-			enum vms_fault_result got, uint32_t access)
+static void poke(struct side *s, uint64_t addr, uint8_t value)
 {
+	uint64_t off;
+	struct naive_view *v = nspace_at(&s->n, addr, &off);
+
+	naive_poke(v, off, value);
+}
+
+/*
+ * What stopped a copy at addr + done is what an access there meets; before it all went well. Of a
+ * write, value is what each cell gets, and it gets it before the next one is come to: a page that
+ * is copied for the next one may show this one.
+ */
+static void expect_stop(struct side *s, uint64_t addr, uint64_t len, uint64_t done,
+			enum vms_fault_result got, const uint8_t *value)
+{
+	uint32_t access = value ? VMS_PROT_WRITE : VMS_PROT_READ;
 	uint64_t start = addr & ~(cell - 1);
 	enum vms_fault_result want;
 
@@ -1107,6 +1120,8 @@ static void expect_stop(struct side *s, uint64_t addr, uint64_t len, uint64_t do
 		if (want != VMS_FAULT_OK)
 			die("%#" PRIx64 " bytes were copied, but at %#" PRIx64 " is %s", done,
 			    start + i, name_of(want));
+		if (value)
+			poke(s, start + i, *value);
 	}
 	if (got == VMS_FAULT_OK)
 		return;
@@ -1128,19 +1143,11 @@ static void do_read(void)
 	got = FAULTED(true, vms_space_read(s->space, addr, buf, len, &wait, &done));
 	if (got == VMS_FAULT_WAIT) /* what was copied before other steps is past */
 		return;
-	expect_stop(s, addr, len, done, got, VMS_PROT_READ);
+	expect_stop(s, addr, len, done, got, NULL);
 	for (size_t i = 0; i < done; i++)
 		if (buf[i] != byte_at(&s->n, addr + i))
 			die("byte %#" PRIx64 " is %#x, expected %#x", addr + i, buf[i],
 			    byte_at(&s->n, addr + i));
-}
-
-static void poke(struct side *s, uint64_t addr, uint8_t value)
-{
-	uint64_t off;
-	struct naive_view *v = nspace_at(&s->n, addr, &off);
-
-	naive_poke(v, off, value);
 }
 
 static void do_write(void)
@@ -1159,9 +1166,7 @@ static void do_write(void)
 	got = FAULTED(len == cell, vms_space_write(s->space, addr, buf, len, &wait, &done));
 	if (got == VMS_FAULT_WAIT) /* what was copied before other steps is past */
 		return;
-	expect_stop(s, addr, len, done, got, VMS_PROT_WRITE);
-	for (size_t i = 0; i < done; i += cell)
-		poke(s, addr + i, value);
+	expect_stop(s, addr, len, done, got, &value);
 }
 
 static void do_string(void)
@@ -1178,7 +1183,7 @@ static void do_string(void)
 		return;
 	if (got == VMS_FAULT_OK && done < len && done && !buf[done - 1])
 		len = done;
-	expect_stop(s, addr, len, done, got, VMS_PROT_READ);
+	expect_stop(s, addr, len, done, got, NULL);
 	for (size_t i = 0; i < done; i++) {
 		if (buf[i] != byte_at(&s->n, addr + i))
 			die("byte %#" PRIx64 " is %#x, expected %#x", addr + i, buf[i],
