@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__SANITIZE_THREAD__)
@@ -98,15 +99,11 @@ EPOCH_INSIDE bool epoch_enter_inline(void)
 	return true;
 }
 
-EPOCH_INSIDE void epoch_leave_inline(void)
+/* The end of epoch_open(r). In a child that was forked meanwhile the depth is 0. */
+EPOCH_INSIDE void epoch_close(struct epoch_record *r)
 {
-	struct epoch_record *r = epoch_mine();
-	unsigned depth;
+	unsigned depth = atomic_load_explicit(&r->depth, memory_order_relaxed);
 
-	/* Entered before fork: the child's record knows nothing of it. */
-	if (__builtin_expect(!r, 0))
-		return;
-	depth = atomic_load_explicit(&r->depth, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
 	if (__builtin_expect(depth == 1, 1)) {
 		atomic_store_explicit(&r->depth, 0, memory_order_relaxed);
@@ -115,6 +112,15 @@ EPOCH_INSIDE void epoch_leave_inline(void)
 	} else if (depth != 0) {
 		atomic_store_explicit(&r->depth, depth - 1, memory_order_relaxed);
 	}
+}
+
+EPOCH_INSIDE void epoch_leave_inline(void)
+{
+	struct epoch_record *r = epoch_mine();
+
+	/* Entered before fork: the child's record knows nothing of it. */
+	if (__builtin_expect(r != NULL, 1))
+		epoch_close(r);
 }
 
 /* Is this thread in a section? */
