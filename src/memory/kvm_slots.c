@@ -101,6 +101,7 @@ void kvm_slots_moved(struct kvm_slots *t, struct kvm_slot *s)
 	s->by_gpa.first = s->other;
 	s->by_gpa.last = s->other + (len - 1);
 	s->other = from;
+	s->went = !s->went;
 	itree_insert(&t->by_gpa, &s->by_gpa);
 }
 
@@ -389,6 +390,7 @@ static void end_list(struct kvm_slots *t, struct kvm_slot *s)
 		next = s->next;
 		s->next = NULL;
 		s->fate = KVM_SLOT_STAYS;
+		s->went = false;
 		if (s->stands)
 			id_set(t, s->id);
 		else

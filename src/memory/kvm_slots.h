@@ -54,6 +54,7 @@ struct kvm_slot {
 	uint32_t id;
 	enum kvm_slot_fate fate;
 	bool stands; /* KVM has it */
+	bool went;   /* MOVES: it is where it goes */
 	bool logged; /* with KVM_MEM_LOG_DIRTY_PAGES */
 };
 
