@@ -200,7 +200,7 @@ int vms_slot_map_host(struct vms_edit *e, uint64_t gpa, uint64_t len, void *hva,
 				      .release = release,
 				      .arg = arg };
 	struct vms_block *b;
-	uint64_t last;
+	uint64_t last = 0;
 	int err = check_map(e, gpa, len, access, &last);
 
 	if (!err)
@@ -214,7 +214,7 @@ int vms_slot_map_slow(struct vms_edit *e, uint64_t gpa, uint64_t len,
 		      const struct vms_slow_ops *ops, void *arg, uint32_t access)
 {
 	struct vms_block *b;
-	uint64_t last;
+	uint64_t last = 0;
 	int err = check_map(e, gpa, len, access, &last);
 
 	if (!err && (!ops || ops->size < sizeof(*ops)))
@@ -229,7 +229,7 @@ int vms_slot_map_slow(struct vms_edit *e, uint64_t gpa, uint64_t len,
 
 int vms_slot_unmap(struct vms_edit *e, uint64_t gpa, uint64_t len)
 {
-	uint64_t last;
+	uint64_t last = 0;
 	int err = check_range(e, "unmap", gpa, len, &last);
 
 	if (!err)
@@ -241,7 +241,7 @@ int vms_slot_unmap(struct vms_edit *e, uint64_t gpa, uint64_t len)
 
 int vms_slot_protect(struct vms_edit *e, uint64_t gpa, uint64_t len, uint32_t access)
 {
-	uint64_t last;
+	uint64_t last = 0;
 	int err = check_access("protect", access, 0);
 
 	if (!err)
@@ -509,7 +509,7 @@ static int map_range(struct vms_edit *e, const struct vms_range *r)
 				      .kind = VMS_BLOCK_ANON,
 				      .bytes = r->len };
 	struct vms_block *b;
-	uint64_t last;
+	uint64_t last = 0;
 	int err = check_map(e, r->gpa, r->len, VMS_SLOT_RAM, &last);
 
 	if (!err)
