@@ -234,8 +234,7 @@ struct vms_block_info {
 	char name[32];	    /* cut */
 };
 
-/* vms_block_info - Cost: looks at every slot of the memory; resident asks the host a page
- * (mincore). Returns: 0 or -EINVAL. Since: 0.4 */
+/* vms_block_info - Cost: resident asks the host a page (mincore). Returns: 0 or -EINVAL. Since: 0.4 */
 VMS_API int vms_block_info(struct vms_block *block, struct vms_block_info *info);
 
 /* ---- Edits ---- */

@@ -39,13 +39,16 @@ struct vms_block {
 	uint64_t fd_off;		/* [I] */
 	unsigned char *reserved;	/* [I] the mapping that hva lies in; NULL: not ours */
 	uint64_t reserved_bytes;	/* [I] */
-	struct vms_object *content;	/* [I] OBJECT: with a reference */
+	int numa_mode;			/* [I] MPOL_*; MPOL_DEFAULT: none was asked for */
+	uint64_t numa_nodes;		/* [I] bit mask */
+	struct vms_object *content;	/* [I] OBJECT: with a reference; direct: and all pages pinned */
 	const struct vms_slow_ops *slow; /* [I] SLOW */
 	void *slow_arg;			 /* [I] */
 	void (*release)(void *arg);	 /* [I] HOST */
 	void *arg;			 /* [I] */
 	bool removed;			 /* [memory's lock] */
 	uint64_t shown;			 /* [memory's lock] bytes of slots */
+	_Atomic(uint64_t) slots;	 /* [memory's lock to change] that show it */
 	atomic_uint pins;		 /* spans that are open */
 	_Atomic(uint64_t) *bits;	 /* [I] dirty; NULL: SLOW */
 	/* [dirty's lock, but for the array's words] by running log; NULL: not a log that is ours */
@@ -79,12 +82,18 @@ int block_create_slow(struct vms_memory *mem, uint64_t bytes, const struct vms_s
 /* Free it and call its release. => ended, nobody reads it, no lock held. */
 void block_free(struct vms_block *b);
 
-/* block_host.c: host memory for a direct block that is ours, by b->kind, flags and params: sets
- * hva, page_size, fd, fd_off, reserved. 0 or the error of vms_block_create. */
+/*
+ * block_host.c: host memory for a direct block that is ours, by b->kind, flags and params. ANON and
+ * SHARED have b->bytes; a FILE's 0 become those to its end. Sets hva, page_size, fd, fd_off,
+ * reserved. 0 or the error of vms_block_create, and nothing is left.
+ */
 int block_host_map(struct vms_block *b, const struct vms_block_params *params);
-void block_host_unmap(struct vms_block *b);
-/* Discard [off, off + len), page aligned: the host call that its kind takes. *freed is set on every
- * path; what is not freed is skipped. */
+void block_host_unmap(struct vms_block *b); /* of one without: nothing */
+/*
+ * Discard [off, off + len) of a direct block, page aligned: the host call that its kind takes.
+ * *freed is set on every path; what is not freed is skipped. A kind or a host that cannot is no
+ * error: all is skipped.
+ */
 int block_host_discard(struct vms_block *b, uint64_t off, uint64_t len, uint64_t *freed);
 /* Bytes that take memory; UINT64_MAX: the host does not tell. */
 uint64_t block_host_resident(const struct vms_block *b);

@@ -455,6 +455,16 @@ static int prepare(struct commit *c, const struct vms_edit *e)
 
 static void count_shown(struct commit *c)
 {
+	const struct plan *p = &c->edit.plan;
+
+	for (size_t i = 0; i < p->n_win; i++) {
+		const struct plan_window *w = &p->win[i];
+
+		for (size_t k = 0; k < w->old_n; k++)
+			block_of(p->old[w->old_at + k].obj)->slots--;
+		for (size_t k = 0; k < w->cur_n; k++)
+			block_of(p->cur[w->cur_at + k].obj)->slots++;
+	}
 	for (size_t i = 0; i < c->n; i++) {
 		const struct vms_slot_event *ev = &c->ev[i];
 

@@ -7,7 +7,8 @@
  *	1 the slots are a valid space (space.c): in order, disjoint, page aligned, merged
  *	2 a slot shows a block of this memory, inside its bytes, with a right, and does not write to
  *	  one that may only be read
- *	3 a block's `shown` is the sum of the slots that show it; a removed one is shown by none
+ *	3 a block's `shown` and `slots` are the bytes and the number of the slots that show it; a
+ *	  removed one is shown by none
  *	4 the published table shows at every page what the slots say, and is valid (table.c)
  */
 #include "memory/memory.h"
@@ -132,6 +133,7 @@ static void take_down(struct vms_memory *mem)
 	table_init(&mem->table, mem->world);
 	for (uint64_t addr = first; space_find(s, addr, &m); addr = m.last + 1) {
 		block_of(m.obj)->shown -= m.last - m.start + 1;
+		block_of(m.obj)->slots--;
 		object_unref(m.obj);
 		if (m.last == UINT64_MAX)
 			break;
@@ -327,14 +329,15 @@ static const char *check_all(struct vms_memory *mem) REQUIRES(mem->space.lock)
 	if (!broken && !end && !table_shows(root, addr, UINT64_MAX, NULL))
 		return "memory 4: the table shows something above the last slot";
 	for (struct vms_block *b = mem->blocks; !broken && b; b = b->next) {
-		uint64_t shown = 0;
+		uint64_t shown = 0, slots = 0;
 
 		for (addr = 0, end = false; !end && space_find(&mem->space, addr, &m);
 		     addr = m.last + 1) {
+			slots += m.obj == &b->object;
 			shown += m.obj == &b->object ? m.last - m.start + 1 : 0;
 			end = m.last == UINT64_MAX;
 		}
-		if (shown != b->shown || (shown && b->removed))
+		if (shown != b->shown || slots != b->slots || (shown && b->removed))
 			broken = "memory 3: what is shown of a block";
 	}
 	return broken;
