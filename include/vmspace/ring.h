@@ -29,11 +29,10 @@ struct vms_ring {
 	uint64_t len; /* bytes; 0: closed */
 	uint8_t *base;
 	const uint32_t *logging; /* non-zero: somebody logs */
-	uint64_t dirty;		 /* the bit of base's page, as a bit address */
-	uint64_t at;		 /* base's offset in its page */
+	uint64_t dirty;		 /* a page's dirty bit is there, plus its number */
 	bool writable;
 	struct vms_port *port;
-	uint64_t gpa;
+	uint64_t gpa; /* after translation */
 	struct vms_pin pin;
 };
 

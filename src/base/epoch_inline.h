@@ -49,7 +49,7 @@ EPOCH_INSIDE struct epoch_record *epoch_mine(void)
 	struct epoch_record *r = epoch_self;
 
 	if (__builtin_expect(!r || atomic_load_explicit(&r->owner, memory_order_relaxed) !=
-					   (uintptr_t)&epoch_self,
+					     (uintptr_t)&epoch_self,
 			     0))
 		return NULL;
 	return r;
@@ -82,8 +82,7 @@ EPOCH_INSIDE void epoch_open(struct epoch_record *r)
 		atomic_store_explicit(&r->depth, depth + 1, memory_order_relaxed);
 		atomic_signal_fence(memory_order_seq_cst);
 		/* 0: we are a handler that came between the two above. */
-		if (__builtin_expect(
-			    atomic_load_explicit(&r->epoch, memory_order_relaxed) == 0, 0))
+		if (__builtin_expect(atomic_load_explicit(&r->epoch, memory_order_relaxed) == 0, 0))
 			epoch_begin(r);
 	}
 	atomic_signal_fence(memory_order_seq_cst);
