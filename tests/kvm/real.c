@@ -3,7 +3,7 @@
  * A memory on /dev/kvm, with a guest that reads and writes (guest.h). One vCPU, no other thread:
  * threads.c has those.
  *
- *	real		all cases, and 300 random steps in each way of logging
+ *	real		all cases, and 120 random steps in each way of logging
  *	real N		so many
  *
  * Skips where there is no /dev/kvm, or it does not run the guest.
@@ -512,7 +512,7 @@ static void change(struct vms_edit *e)
 	}
 }
 
-static unsigned steps = 300;
+static unsigned steps = 120;
 
 static void test_random(void **state)
 {
