@@ -61,8 +61,8 @@ static uint32_t to_do(const struct vms_memory *mem)
 	return logging & (LOGGING_ON | LOGGING_EXTERNAL) ? logging : 0;
 }
 
-/* n bits from bit number `bit` of words on. look: one that is set already may stay untouched. */
-static void mark_bits(_Atomic(uint64_t) *words, uint64_t bit, uint64_t n, bool look)
+/* n bits from bit number `bit` of words on. One that is set already stays untouched: most are. */
+static void mark_bits(_Atomic(uint64_t) *words, uint64_t bit, uint64_t n)
 {
 	_Atomic(uint64_t) *word = words + bit / 64;
 	unsigned from = bit % 64;
@@ -71,7 +71,7 @@ static void mark_bits(_Atomic(uint64_t) *words, uint64_t bit, uint64_t n, bool l
 		uint64_t here = n < 64 - from ? n : 64 - from;
 		uint64_t mask = (here == 64 ? UINT64_MAX : (UINT64_C(1) << here) - 1) << from;
 
-		if (!look || (atomic_load_explicit(word, memory_order_relaxed) & mask) != mask)
+		if ((atomic_load_explicit(word, memory_order_relaxed) & mask) != mask)
 			atomic_fetch_or_explicit(word, mask, memory_order_release);
 		word++;
 		from = 0;
@@ -122,7 +122,7 @@ void dirty_mark_entry(struct vms_memory *mem, uint64_t more, uint64_t gpa, uint6
 		return;
 	if (logging & LOGGING_ON)
 		mark_bits((_Atomic(uint64_t) *)(uintptr_t)(bit >> 6 << 3), bit & 63,
-			  pages_of(gpa, len), !(logging & LOGGING_FENCED));
+			  pages_of(gpa, len));
 	if (!(logging & LOGGING_EXTERNAL))
 		return;
 	if (epoch_enter()) {
@@ -191,8 +191,7 @@ void dirty_mark_block(struct vms_block *b, uint64_t off, uint64_t len)
 	if (len > b->bytes - off)
 		len = b->bytes - off;
 	if (logging & LOGGING_ON)
-		mark_bits(b->bits, off >> DIRTY_SHIFT, pages_of(off, len),
-			  !(logging & LOGGING_FENCED));
+		mark_bits(b->bits, off >> DIRTY_SHIFT, pages_of(off, len));
 	if (!(logging & LOGGING_EXTERNAL))
 		return;
 	if (epoch_enter()) {

@@ -11,7 +11,7 @@
  * stands in for it. A writer that saw the bit set did its store before the barrier, so who reads the
  * page after the barrier sees it. A writer that saw `logging` off did its store before the barrier of
  * vms_dirty_start(). Where the host refuses membarrier, `logging` says FENCED all the time: writers
- * put a fence behind the store, look again, and set the bit by an atomic or without a look.
+ * put a fence behind the store, and look again.
  */
 #ifndef MEMORY_DIRTY_H
 #define MEMORY_DIRTY_H

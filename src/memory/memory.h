@@ -26,7 +26,7 @@
 
 /* mem->logging. 0: nobody logs, and a write has nothing more to do. */
 #define LOGGING_ON	 1u /* somebody does */
-#define LOGGING_FENCED	 2u /* the host has no membarrier: mark without a look first (dirty.h) */
+#define LOGGING_FENCED	 2u /* the host has no membarrier: fence, and look again (dirty.h) */
 #define LOGGING_EXTERNAL 4u /* somebody wants bits by guest address, at once */
 
 struct listener {
@@ -69,6 +69,9 @@ static inline void memory_reap_soon(struct vms_memory *mem)
 void memory_bury(struct vms_block *b);
 void memory_hold(struct vms_memory *mem);
 void memory_let_go(struct vms_memory *mem);
+
+/* share.c: the memory ends. */
+void share_end(struct vms_memory *mem);
 
 /* The slot m as callers see it. */
 void slot_tell(const struct map *m, struct vms_slot_info *info);
