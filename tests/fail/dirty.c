@@ -19,7 +19,7 @@ static const uint64_t bytes[BLOCKS] = { 3 * P, 5000 * P, 100000 * P };
 static struct test_world world;
 static struct vms_memory *mem;
 static struct vms_block *block[BLOCKS], *late;
-static struct vms_dirty *log[2];
+static struct vms_dirty *logs[2];
 static bool listening;
 static char refused; /* which call of the backend says no */
 
@@ -48,7 +48,7 @@ static int begin_log(unsigned i)
 {
 	struct vms_dirty_params p = { .size = sizeof(p), .flags = i ? VMS_DIRTY_ALL_SET : 0 };
 
-	return vms_dirty_start(mem, &p, &log[i]);
+	return vms_dirty_start(mem, &p, &logs[i]);
 }
 
 /* The first log runs, and has marks, collected and not. */
@@ -58,7 +58,7 @@ static void set_up(void *arg)
 
 	refused = 0;
 	late = NULL;
-	log[1] = NULL;
+	logs[1] = NULL;
 	assert_ok(vms_memory_create(&p, &mem));
 	for (unsigned i = 0; i < BLOCKS; i++)
 		assert_ok(make_block(bytes[i], &block[i]));
@@ -71,8 +71,8 @@ static void set_up(void *arg)
 
 static void tear_down(void *arg)
 {
-	vms_dirty_stop(log[1]);
-	vms_dirty_stop(log[0]);
+	vms_dirty_stop(logs[1]);
+	vms_dirty_stop(logs[0]);
 	if (listening)
 		assert_ok(vms_memory_unlisten(mem, &ops, NULL));
 	for (unsigned i = 0; i < BLOCKS; i++)
@@ -103,7 +103,7 @@ static uint64_t pages_in(struct vms_dirty *l, struct vms_block *b)
 static void check_first_log(void)
 {
 	for (unsigned i = 0; i < BLOCKS; i++)
-		assert_int_equal(pages_in(log[0], block[i]), 1);
+		assert_int_equal(pages_in(logs[0], block[i]), 1);
 }
 
 static unsigned swept(struct sweep s)
@@ -131,7 +131,7 @@ static void check_start(void *arg, int result, bool failed)
 	assert_int_equal(result != 0, failed);
 	if (result) {
 		assert_true(result == -ENOMEM || result == -EPERM);
-		assert_null(log[1]);
+		assert_null(logs[1]);
 		for (unsigned i = 0; i < BLOCKS; i++)
 			assert_null(block[i]->log[1]);
 		assert_true(atomic_load(&mem->logging) & LOGGING_ON);
@@ -139,7 +139,7 @@ static void check_start(void *arg, int result, bool failed)
 	}
 	check_first_log();
 	for (unsigned i = 0; i < BLOCKS; i++)
-		assert_int_equal(pages_in(log[1], block[i]), bytes[i] / P);
+		assert_int_equal(pages_in(logs[1], block[i]), bytes[i] / P);
 }
 
 static void test_start(void **state)
@@ -174,10 +174,10 @@ static void check_block(void *arg, int result, bool failed)
 	}
 	vms_dirty_mark(late, 7 * P, P);
 	harvested = 0;
-	assert_ok(vms_dirty_harvest(log[0], late, 0, bytes[1], count_pages, NULL));
+	assert_ok(vms_dirty_harvest(logs[0], late, 0, bytes[1], count_pages, NULL));
 	assert_int_equal(harvested, 1);
 	harvested = 0;
-	assert_ok(vms_dirty_harvest(log[1], late, 0, bytes[1], count_pages, NULL));
+	assert_ok(vms_dirty_harvest(logs[1], late, 0, bytes[1], count_pages, NULL));
 	assert_int_equal(harvested, bytes[1] / P);
 	check_first_log();
 }
@@ -197,7 +197,7 @@ static int run_harvest(void *arg)
 	harvested = 0;
 	for (unsigned i = 0; i < 4; i++)
 		vms_dirty_mark(block[2], i * DIRTY_WORDS * 64 * P + 9 * P, P);
-	return vms_dirty_harvest(log[0], block[2], 0, bytes[2], count_pages, NULL);
+	return vms_dirty_harvest(logs[0], block[2], 0, bytes[2], count_pages, NULL);
 }
 
 static void check_harvest(void *arg, int result, bool failed)
@@ -206,9 +206,9 @@ static void check_harvest(void *arg, int result, bool failed)
 
 	assert_int_equal(result, failed ? -EPERM : 0);
 	/* 4 in steps of their own, and one from the beginning. */
-	assert_int_equal(first + pages_in(log[0], block[2]), 5);
-	assert_int_equal(pages_in(log[0], block[0]), 1);
-	assert_int_equal(pages_in(log[0], block[1]), 1);
+	assert_int_equal(first + pages_in(logs[0], block[2]), 5);
+	assert_int_equal(pages_in(logs[0], block[0]), 1);
+	assert_int_equal(pages_in(logs[0], block[1]), 1);
 }
 
 static void test_harvest(void **state)
@@ -235,15 +235,15 @@ static void test_backend(void **state)
 	assert_int_equal(run_harvest(NULL), -EMFILE);
 	assert_int_equal(harvested, 0);
 	refused = 0;
-	assert_int_equal(pages_in(log[0], block[2]), 5);
+	assert_int_equal(pages_in(logs[0], block[2]), 5);
 	/* The second log does not ask. */
 	refused = 's';
 	assert_ok(begin_log(1));
-	vms_dirty_stop(log[1]);
-	vms_dirty_stop(log[0]);
-	log[1] = NULL;
+	vms_dirty_stop(logs[1]);
+	vms_dirty_stop(logs[0]);
+	logs[1] = NULL;
 	assert_int_equal(begin_log(1), -EMFILE);
-	assert_null(log[1]);
+	assert_null(logs[1]);
 	assert_int_equal(atomic_load(&mem->logging) & (LOGGING_ON | LOGGING_EXTERNAL), 0);
 	refused = 0;
 	assert_ok(begin_log(0));
