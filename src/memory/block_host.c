@@ -219,9 +219,15 @@ static int make_file(struct vms_block *b, const struct vms_block_params *p)
 
 /* ---- The place ---- */
 
+/* Of huge pages of the pool: HUGETLB, or a FILE on a file system of such. */
+static bool is_huge(const struct vms_block *b)
+{
+	return b->page_size != b->mem->page_size;
+}
+
 static int fail_map(const struct vms_block *b, int err)
 {
-	if (err == -ENOMEM && b->flags & VMS_BLOCK_HUGETLB)
+	if (err == -ENOMEM && is_huge(b))
 		return fail(-ENOMEM,
 			    "block: the host's pool has too few huge pages: %" PRIu64 " of %" PRIu64
 			    " KiB are wanted",
@@ -243,7 +249,7 @@ static int map_flags(const struct vms_block *b)
 
 	if (b->kind == VMS_BLOCK_ANON)
 		flags |= MAP_ANONYMOUS;
-	if (!(b->flags & VMS_BLOCK_HUGETLB))
+	if (!is_huge(b))
 		return flags | MAP_NORESERVE;
 	if (b->kind == VMS_BLOCK_ANON)
 		flags |= (int)(MAP_HUGETLB | huge_shift(b->page_size) << MAP_HUGE_SHIFT);
@@ -612,7 +618,7 @@ int block_host_discard(struct vms_block *b, uint64_t off, uint64_t len, uint64_t
 		return 0;
 	if (b->kind == VMS_BLOCK_ANON)
 		err = drop_anon(b, addr, to - from);
-	else if (b->flags & VMS_BLOCK_PRIVATE && b->page_size == b->mem->page_size)
+	else if (b->flags & VMS_BLOCK_PRIVATE && !is_huge(b))
 		err = replace(b, addr, to - from);
 	else if (!(b->flags & VMS_BLOCK_PRIVATE) && can_punch(b))
 		err = punch(b, from, addr, to - from);

@@ -67,6 +67,7 @@ void memory_let_go(struct vms_memory *mem)
 		return;
 	table_fini(&mem->table);
 	space_fini(&mem->space);
+	share_end(mem);
 	lock_fini(&mem->dirty_lock);
 	w->free(w, mem, sizeof(*mem));
 }

@@ -676,7 +676,7 @@ static void prealloc_by_threads(void **state)
 
 	pthread_sigmask(SIG_SETMASK, NULL, &before);
 	world_default = &world_host;
-	for (unsigned threads = 0; threads <= 128; threads = threads * 2 + 1) {
+	for (unsigned threads = 0; threads <= 128; threads = threads * 10 + 2) {
 		struct vms_block_params p =
 			params_of(VMS_BLOCK_SHARED, 96 * MIB + P, VMS_BLOCK_PREALLOC);
 		struct vms_memory *mem;
