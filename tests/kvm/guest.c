@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -95,18 +96,21 @@ static int set_mode(struct guest *g)
 	return ioctl(g->vcpu, KVM_SET_SREGS, &s) < 0 ? -errno : 0;
 }
 
+/* What the host can, so that the guest is in 64-bit mode by right. */
 static int set_cpuid(struct guest *g)
 {
-	static struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entry[256];
-	} c;
+	enum { ENTRIES = 256 };
+	size_t bytes = sizeof(struct kvm_cpuid2) + ENTRIES * sizeof(struct kvm_cpuid_entry2);
+	struct kvm_cpuid2 *c = calloc(1, bytes);
+	int err = 0;
 
-	memset(&c, 0, sizeof(c));
-	c.head.nent = 256;
-	if (ioctl(g->kvm, KVM_GET_SUPPORTED_CPUID, &c) < 0)
-		return -errno;
-	return ioctl(g->vcpu, KVM_SET_CPUID2, &c) < 0 ? -errno : 0;
+	if (!c)
+		return -ENOMEM;
+	c->nent = ENTRIES;
+	if (ioctl(g->kvm, KVM_GET_SUPPORTED_CPUID, c) < 0 || ioctl(g->vcpu, KVM_SET_CPUID2, c) < 0)
+		err = -errno;
+	free(c);
+	return err;
 }
 
 const char *guest_open(struct guest *g)
