@@ -418,8 +418,7 @@ static void test(void **state)
 	}
 	vms_memory_unref(mem);
 	assert_int_equal(atomic_load(&failures), 0);
-	for (unsigned i = 0; i < KINDS; i++)
-		assert_true(atomic_load(&counts[i]) > 0);
+	assert_true(atomic_load(&counts[ACCESSES]) > 0 && atomic_load(&counts[RELEASES]) > 0);
 }
 
 static void refuse_membarrier(int err)
