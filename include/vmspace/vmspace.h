@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Version of the header; vms_version() tells that of the library. */
-#define VMS_VERSION "0.3.0"
+#define VMS_VERSION "0.4.0"
 
 /* Rights of a mapping. The values are Linux's PROT_READ, PROT_WRITE, PROT_EXEC. */
 #define VMS_PROT_NONE  0u
@@ -37,7 +37,7 @@ extern "C" {
 #define VMS_PROT_EXEC  4u
 
 /*
- * vms_version - the library's version, such as "0.3.0".
+ * vms_version - the library's version, such as "0.4.0".
  *
  * Lifetime: static.	Since: 0.1
  */

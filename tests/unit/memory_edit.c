@@ -16,6 +16,7 @@
 #define P ((uint64_t)4096)
 
 static struct test_world world;
+static char listener_a[] = "a", listener_b[] = "b", listener_c[] = "c";
 static char heard[1024]; /* what listeners were told, a letter a call */
 static int refuse_at;	 /* the letter that is refused; 0: none */
 static int refuse_with;
@@ -157,8 +158,8 @@ static void test_order_of_listeners(void **state)
 	struct vms_memory *mem = *state;
 	struct vms_block *b = block_of_pages(mem, 16);
 
-	assert_ok(vms_memory_listen(mem, &ops, "a"));
-	assert_ok(vms_memory_listen(mem, &ops, "b"));
+	assert_ok(vms_memory_listen(mem, &ops, listener_a));
+	assert_ok(vms_memory_listen(mem, &ops, listener_b));
 	assert_ok(map(mem, 4, 8, b, 0, VMS_SLOT_RAM));
 	assert_string_equal(told(), "ap bp aa ba ac bc ");
 	/* One that asks for the gate has it entered for all. */
@@ -169,14 +170,14 @@ static void test_order_of_listeners(void **state)
 	assert_ok(map(mem, 6, 2, b, 2, VMS_SLOT_ROM));
 	assert_ok(unmap(mem, 32, 4));
 	assert_string_equal(told(), "");
-	assert_ok(vms_memory_unlisten(mem, &ops, "a"));
-	assert_int_equal(vms_memory_unlisten(mem, &ops, "a"), -ENOENT);
+	assert_ok(vms_memory_unlisten(mem, &ops, listener_a));
+	assert_int_equal(vms_memory_unlisten(mem, &ops, listener_a), -ENOENT);
 	assert_ok(unmap(mem, 0, 64));
 	assert_string_equal(told(), "bp ( bA bc ) ");
 	/* A late one hears what stands. */
 	assert_ok(map(mem, 1, 1, b, 0, VMS_SLOT_RAM));
 	told();
-	assert_ok(vms_memory_listen(mem, &ops, "a"));
+	assert_ok(vms_memory_listen(mem, &ops, listener_a));
 	assert_string_equal(told(), "ap aa ac ");
 	vms_block_unref(b);
 }
@@ -204,9 +205,9 @@ static void test_refusals(void **state)
 	struct vms_block *b = block_of_pages(mem, 16);
 
 	assert_ok(map(mem, 4, 8, b, 0, VMS_SLOT_RAM));
-	assert_ok(vms_memory_listen(mem, &ops, "a"));
-	assert_ok(vms_memory_listen(mem, &ops, "b"));
-	assert_ok(vms_memory_listen(mem, &ops, "c"));
+	assert_ok(vms_memory_listen(mem, &ops, listener_a));
+	assert_ok(vms_memory_listen(mem, &ops, listener_b));
+	assert_ok(vms_memory_listen(mem, &ops, listener_c));
 	told();
 	refuse(mem, 'p' | 'a' << 8, -ENOSPC, "ap ", -ENOSPC);
 	refuse(mem, 'p' | 'c' << 8, -ENOSPC, "ap bp cp ax bx ", -ENOSPC);
