@@ -678,7 +678,7 @@ static void prealloc_by_threads(void **state)
 	world_default = &world_host;
 	for (unsigned threads = 0; threads <= 128; threads = threads * 10 + 2) {
 		struct vms_block_params p =
-			params_of(VMS_BLOCK_SHARED, 96 * MIB + P, VMS_BLOCK_PREALLOC);
+			params_of(VMS_BLOCK_SHARED, 48 * MIB + P, VMS_BLOCK_PREALLOC);
 		struct vms_memory *mem;
 		struct vms_block *b = NULL;
 
@@ -688,8 +688,8 @@ static void prealloc_by_threads(void **state)
 		p.progress = progress;
 		p.progress_arg = &t;
 		b = block(mem, &p);
-		assert_int_equal(info_of(b).resident, 96 * MIB + P);
-		assert_int_equal(t.last, 96 * MIB + P);
+		assert_int_equal(info_of(b).resident, 48 * MIB + P);
+		assert_int_equal(t.last, 48 * MIB + P);
 		vms_block_unref(b);
 		t.last = t.calls = 0;
 		t.stop_at = 1;

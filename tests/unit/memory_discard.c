@@ -65,7 +65,7 @@ static unsigned char *map(struct vms_memory *mem, uint64_t gpa, uint64_t len, st
 	assert_ok(vms_edit_begin(mem, &e));
 	assert_ok(vms_slot_map(e, gpa, len, b, off, access));
 	assert_ok(vms_edit_commit(e));
-	return b->hva + off;
+	return b->hva ? b->hva + off : NULL; /* managed */
 }
 
 static unsigned char *map_all(struct vms_memory *mem, uint64_t gpa, struct vms_block *b)
