@@ -365,7 +365,7 @@ static int undo(struct vms_kvm *k, bool gated)
 static int take_away(struct vms_kvm *k, bool gated)
 {
 	bool logs = k->logging && (k->plan.goes || k->plan.moves);
-	bool all = !logs || kvm_log_last(k, k->plan.goes, k->plan.moves, gated);
+	bool all = !logs || kvm_log_last(k, k->plan.goes, gated);
 	struct kvm_slot *s;
 	int err = 0;
 

@@ -55,9 +55,9 @@ int kvm_set(struct vms_kvm *k, const struct kvm_slot *s, uint64_t gpa, uint64_t 
 
 /* The slots that are to come get what logging takes. 0 or -ENOMEM. */
 int kvm_log_prepare(struct vms_kvm *k, struct kvm_slot *comes);
-/* Slots are about to go or to move. True: what they know was given to the logs, and as nobody runs
- * that is all. */
-bool kvm_log_last(struct vms_kvm *k, struct kvm_slot *goes, struct kvm_slot *moves, bool gated);
+/* Slots are about to go. True: what they know was given to the logs, and as nobody runs that is
+ * all. A slot that moves keeps what it knows, but for what a processor has not told yet. */
+bool kvm_log_last(struct vms_kvm *k, struct kvm_slot *goes, bool gated);
 /* It has gone or moved, and what was written last may be lost: all of it was written. */
 void kvm_log_over_mark(struct vms_kvm *k, const struct kvm_slot *s);
 /* The rings have nothing left that names slots that went. */

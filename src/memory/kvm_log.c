@@ -335,7 +335,7 @@ void kvm_log_purge(struct vms_kvm *k)
 		read_rings(k);
 }
 
-bool kvm_log_last(struct vms_kvm *k, struct kvm_slot *goes, struct kvm_slot *moves, bool gated)
+bool kvm_log_last(struct vms_kvm *k, struct kvm_slot *goes, bool gated)
 {
 	bool all = gated;
 
@@ -343,8 +343,6 @@ bool kvm_log_last(struct vms_kvm *k, struct kvm_slot *goes, struct kvm_slot *mov
 		return read_rings(k) == 0 && gated;
 	/* Without a gate everything is marked afterwards. */
 	for (struct kvm_slot *s = goes; gated && s; s = s->next)
-		all &= !s->logged || !s->bits || read_bits(k, s) == 0;
-	for (struct kvm_slot *s = moves; gated && s; s = s->next)
 		all &= !s->logged || !s->bits || read_bits(k, s) == 0;
 	return all;
 }

@@ -78,6 +78,7 @@ static void enter(void *arg)
 {
 	assert_false(in_gate);
 	in_gate = true;
+	fake_leave(&machine);
 }
 
 static void leave(void *arg)
@@ -109,7 +110,9 @@ static int attach(void)
 				    .first_slot = 3 };
 	int err = vms_kvm_attach(mem, FAKE_VM, &p, &kvm);
 
-	return err ? err : vms_kvm_vcpu_add(kvm, FAKE_VCPU);
+	if (!err)
+		err = vms_kvm_vcpu_add(kvm, FAKE_VCPU);
+	return err ? err : vms_kvm_vcpu_add(kvm, FAKE_VCPU + 1);
 }
 
 static void detach(void)
@@ -119,8 +122,8 @@ static void detach(void)
 	assert_int_equal(fake_count(&machine), 0);
 	assert_false(machine.manual);
 	/* The machine is gone: its rings too. */
-	machine.ring = NULL;
-	machine.ring_bytes = machine.ring_at = machine.ring_reset = 0;
+	memset(machine.ring, 0, sizeof(machine.ring));
+	machine.ring_bytes = 0;
 }
 
 static void begin(enum way how, bool with_gate)
@@ -227,9 +230,8 @@ static int saw(void *arg, struct vms_block *b, uint64_t off, uint64_t len)
 }
 
 /* What the log gives is what was written. */
-static void harvest(unsigned l)
+static void harvest_alone(unsigned l)
 {
-	assert_ok(vms_dirty_sync(log_of[l]));
 	for (unsigned b = 0; b < BLOCKS; b++) {
 		struct harvest h = { l, b, { 0 } };
 
@@ -244,6 +246,13 @@ static void harvest(unsigned l)
 	}
 }
 
+static void harvest(unsigned l)
+{
+	fake_leave(&machine);
+	assert_ok(vms_dirty_sync(log_of[l]));
+	harvest_alone(l);
+}
+
 static void log_begin(unsigned l)
 {
 	struct vms_dirty_params p = { .size = sizeof(p) };
@@ -254,6 +263,7 @@ static void log_begin(unsigned l)
 		if (log_of[other])
 			harvest(other);
 	quiet = true; /* what is written before the call returns may be in the log */
+	fake_leave(&machine);
 	assert_ok(vms_dirty_start(mem, &p, &log_of[l]));
 	quiet = was_quiet;
 	memset(written[l], 0, sizeof(written[l]));
@@ -482,6 +492,7 @@ static void step(void)
 		if (below(8))
 			break;
 		quiet = true; /* no vCPU runs */
+		fake_leave(&machine);
 		detach();
 		for (unsigned i = 0; i < LOGS; i++)
 			if (log_of[i])
@@ -506,11 +517,12 @@ static void step(void)
 
 static unsigned steps = 2000;
 
-static void random_steps(enum way how, bool with_gate)
+static void random_steps(enum way how, bool with_gate, bool late)
 {
 	struct vms_kvm_info info = { .size = sizeof(info) };
 
 	begin(how, with_gate);
+	machine.late = late;
 	assert_ok(attach());
 	for (unsigned i = 0; i < steps; i++)
 		step();
@@ -536,13 +548,15 @@ static void random_steps(enum way how, bool with_gate)
 static void test_random_gate(void **state)
 {
 	for (enum way w = 0; w < WAYS; w++)
-		random_steps(w, true);
+		for (int late = 0; late < 2; late++)
+			random_steps(w, true, late);
 }
 
 static void test_random_no_gate(void **state)
 {
 	for (enum way w = 0; w < WAYS; w++)
-		random_steps(w, false);
+		for (int late = 0; late < 2; late++)
+			random_steps(w, false, late);
 }
 
 /* ---- Failures ---- */
@@ -698,6 +712,7 @@ static int attach_run(void *arg)
 
 static void attach_set_up(void *arg)
 {
+	quiet = way == RING; /* vCPUs come later */
 	assert_ok(map_one(0, 10, 0, 0, RW));
 	assert_ok(map_one(10, 10, 0, 10, RO));
 	assert_ok(map_one(40, 8, 1, 30, RW));
@@ -739,8 +754,8 @@ static void test_fail_attach(void **state)
 /* Beginning a log, and reading it: what fails loses nothing. */
 static void log_set_up(void *arg)
 {
-	quiet = true;
 	attach_set_up(NULL);
+	quiet = true;
 	assert_ok(attach());
 	log_end(0);
 }
@@ -794,6 +809,115 @@ static void test_fail_log(void **state)
 	}
 }
 
+/* An undo makes a slot again. KVM knows nothing of it: what was read of the old one is not cleared
+ * in the new one, as a log that began since would lose it. */
+static void test_undone_bits(void **state)
+{
+	struct vms_edit *e;
+
+	begin(MANUAL, true);
+	quiet = true;
+	assert_ok(map_one(0, 64, 0, 0, RW));
+	assert_ok(attach());
+	log_begin(0);
+	guest_write(3);
+	assert_ok(vms_dirty_sync(log_of[0]));
+	e = edit();
+	map(e, 10, 1, 1, 0, RW);
+	test_world_fail(&machine.test, 3, 1u << CALL_IOCTL, EINVAL); /* read, delete, create */
+	assert_int_equal(vms_edit_commit(e), -EINVAL);
+	test_world_fail(&machine.test, 0, 0, 0);
+	log_of[1] = NULL;
+	{
+		struct vms_dirty_params p = { .size = sizeof(p) };
+
+		assert_ok(vms_dirty_start(mem, &p, &log_of[1]));
+	}
+	guest_write(3);
+	harvest_alone(0);
+	harvest(1);
+	end();
+}
+
+/* A harvest of a part clears that part, and what is left is cleared by the next. */
+static void test_parts(void **state)
+{
+	struct harvest h = { 0 };
+
+	begin(MANUAL, true);
+	quiet = true;
+	assert_ok(map_one(0, EACH, 0, 0, RW));
+	assert_ok(attach());
+	log_begin(0);
+	for (unsigned i = 3; i < EACH; i += 8)
+		guest_write(i);
+	assert_ok(vms_dirty_sync(log_of[0]));
+	assert_ok(vms_dirty_harvest(log_of[0], block[0], 16 * P, 24 * P, saw, &h));
+	for (unsigned i = 3; i < EACH; i += 8)
+		assert_int_equal(machine.slot[3].dirty[i], i < 16 || i >= 40);
+	assert_ok(vms_dirty_harvest(log_of[0], block[0], 0, 16 * P, saw, &h));
+	assert_ok(vms_dirty_harvest(log_of[0], block[0], 40 * P, (EACH - 40) * P, saw, &h));
+	for (unsigned i = 0; i < EACH; i++) {
+		assert_int_equal(machine.slot[3].dirty[i], 0);
+		assert_int_equal(h.seen[i], i % 8 == 3);
+	}
+	memset(written, 0, sizeof(written));
+	harvest(0);
+	end();
+}
+
+/* What a ring says of a slot that went is not taken for the one that has its id now. */
+static void test_stale_entries(void **state)
+{
+	begin(RING, false);
+	quiet = true;
+	assert_ok(map_one(0, 10, 0, 0, RW));
+	assert_ok(attach());
+	log_begin(0);
+	guest_write(2); /* the late one: told when the slot is gone, so all of it is marked */
+	quiet = false;
+	assert_ok(unmap_one(0, 10));
+	quiet = true;
+	for (unsigned i = 0; i < 10; i++)
+		written[0][0][i] = true;
+	exact = true;
+	assert_ok(map_one(20, 10, 1, 0, RW)); /* has the id */
+	guest_write(21);
+	harvest(0);
+	end();
+}
+
+/* Rings that KVM does not reset: their pages do not trap, so they count until it does. */
+static void test_fail_reset(void **state)
+{
+	begin(RING, true);
+	quiet = true;
+	assert_ok(map_one(0, 10, 0, 0, RW));
+	assert_ok(map_one(20, 10, 1, 0, RW));
+	assert_ok(attach());
+	log_begin(0);
+	guest_write(2);
+	guest_write(3); /* in the other ring */
+	test_world_fail(&machine.test, 1, 1u << CALL_IOCTL, EIO);
+	assert_int_equal(vms_dirty_sync(log_of[0]), -EIO);
+	test_world_fail(&machine.test, 0, 0, 0);
+	written[0][0][2] = written[0][0][3] = false;
+	exact = false;
+	harvest_alone(0);
+	guest_write(2);
+	guest_write(3);
+	harvest(0);
+	/* And when a slot is to go: all of it, as the second ring was not read. */
+	guest_write(2);
+	guest_write(3);
+	test_world_fail(&machine.test, 1, 1u << CALL_IOCTL, EIO);
+	assert_ok(unmap_one(0, 10));
+	test_world_fail(&machine.test, 0, 0, 0);
+	assert_ok(map_one(40, 10, 2, 0, RW));
+	harvest(0);
+	end();
+}
+
 /* KVM refuses to clear: what was not cleared comes again, nothing is lost. */
 static void test_fail_clear(void **state)
 {
@@ -824,7 +948,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_random_gate), cmocka_unit_test(test_random_no_gate),
 		cmocka_unit_test(test_fail_edit),   cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_fail_attach), cmocka_unit_test(test_fail_log),
-		cmocka_unit_test(test_fail_clear),
+		cmocka_unit_test(test_fail_clear),  cmocka_unit_test(test_undone_bits),
+		cmocka_unit_test(test_parts),	    cmocka_unit_test(test_stale_entries),
+		cmocka_unit_test(test_fail_reset),
 	};
 
 	if (argc > 1)

@@ -99,6 +99,7 @@ int fake_set(struct fake_kvm *f, uint32_t id, uint32_t flags, uint64_t gpa, uint
 	if (f->between)
 		f->between(f, f->arg);
 	err = change(f, id, flags, gpa, bytes, hva, gmem_fd, gmem_off);
+	fake_leave(f); /* it is made to, but only now */
 	if (f->between)
 		f->between(f, f->arg);
 	return err;
@@ -125,20 +126,32 @@ unsigned fake_count(const struct fake_kvm *f)
 
 static void log_page(struct fake_kvm *f, struct fake_slot *s, uint64_t page)
 {
+	struct fake_ring *r = &f->ring[page % 2];
 	struct kvm_dirty_gfn *e;
 
 	if (!s->dirty || s->writable[page])
 		return;
 	s->writable[page] = 1;
-	if (!f->ring) {
+	if (!r->entry) {
 		s->dirty[page] = 1;
 		return;
 	}
-	e = &f->ring[f->ring_at++ % (f->ring_bytes / sizeof(*e))];
+	e = &r->entry[r->at++ % (f->ring_bytes / sizeof(*e))];
 	assert_int_equal(e->flags, 0); /* else it is full: the test writes too much */
 	e->slot = (uint32_t)(s - f->slot);
 	e->offset = page;
 	__atomic_store_n(&e->flags, KVM_DIRTY_GFN_F_DIRTY, __ATOMIC_RELEASE);
+}
+
+void fake_leave(struct fake_kvm *f)
+{
+	while (f->n_late) {
+		uint64_t gpa = f->told_late[--f->n_late];
+		struct fake_slot *s = fake_find(f, gpa);
+
+		if (s)
+			log_page(f, s, (gpa - s->gpa) / P);
+	}
 }
 
 bool fake_write(struct fake_kvm *f, uint64_t gpa, uint8_t value)
@@ -147,7 +160,12 @@ bool fake_write(struct fake_kvm *f, uint64_t gpa, uint8_t value)
 
 	if (!s || s->flags & KVM_MEM_READONLY)
 		return false;
-	log_page(f, s, (gpa - s->gpa) / P);
+	if (f->n_late == 64)
+		fake_leave(f);
+	if (f->late)
+		f->told_late[f->n_late++] = gpa;
+	else
+		log_page(f, s, (gpa - s->gpa) / P);
 	if (s->hva)
 		*(volatile uint8_t *)(uintptr_t)(s->hva + (gpa - s->gpa)) = value;
 	return true;
@@ -164,6 +182,7 @@ static int get_log(struct fake_kvm *f, struct kvm_dirty_log *log)
 		return -EINVAL;
 	if (!s->dirty)
 		return -ENOENT;
+	fake_leave(f);
 	f->got++;
 	memset(bits, 0, (s->bytes / P + 63) / 64 * 8);
 	for (uint64_t i = 0; i < s->bytes / P; i++) {
@@ -196,14 +215,12 @@ static int clear_log(struct fake_kvm *f, const struct kvm_clear_dirty_log *log)
 	return 0;
 }
 
-static int reset_rings(struct fake_kvm *f)
+static int reset_ring(struct fake_kvm *f, struct fake_ring *r)
 {
 	int n = 0;
 
-	if (!f->ring_bytes)
-		return -EINVAL;
-	for (; f->ring; n++, f->ring_reset++) {
-		struct kvm_dirty_gfn *e = &f->ring[f->ring_reset % (f->ring_bytes / sizeof(*e))];
+	for (; r->entry; n++, r->reset++) {
+		struct kvm_dirty_gfn *e = &r->entry[r->reset % (f->ring_bytes / sizeof(*e))];
 		struct fake_slot *s = &f->slot[e->slot];
 
 		if (!(__atomic_load_n(&e->flags, __ATOMIC_ACQUIRE) & KVM_DIRTY_GFN_F_RESET))
@@ -213,6 +230,13 @@ static int reset_rings(struct fake_kvm *f)
 			s->writable[e->offset] = 0;
 	}
 	return n;
+}
+
+static int reset_rings(struct fake_kvm *f)
+{
+	if (!f->ring_bytes)
+		return -EINVAL;
+	return reset_ring(f, &f->ring[0]) + reset_ring(f, &f->ring[1]);
 }
 
 /* ---- The machine ---- */
@@ -316,13 +340,13 @@ static int64_t w_mmap(const struct world *w, uint64_t addr, uint64_t len, int pr
 	struct fake_kvm *f = (struct fake_kvm *)w->arg;
 	int64_t at;
 
-	if (fd != FAKE_VCPU)
+	if (fd != FAKE_VCPU && fd != FAKE_VCPU + 1)
 		return f->test.world.mmap(&f->world, addr, len, prot, flags, fd, off);
 	if (len != f->ring_bytes || off != KVM_DIRTY_LOG_PAGE_OFFSET * P)
 		return -EINVAL;
 	at = f->test.world.mmap(&f->world, addr, len, prot, flags | MAP_ANONYMOUS, -1, 0);
 	if (at > 0)
-		f->ring = (struct kvm_dirty_gfn *)(uintptr_t)at;
+		f->ring[fd - FAKE_VCPU].entry = (struct kvm_dirty_gfn *)(uintptr_t)at;
 	return at;
 }
 

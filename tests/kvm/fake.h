@@ -14,7 +14,7 @@
 #include "world.h"
 
 #define FAKE_VM	   0x7f000001
-#define FAKE_VCPU  0x7f000002
+#define FAKE_VCPU  0x7f000002 /* and the one after it */
 #define FAKE_SLOTS 512u
 #define FAKE_RING  4096u /* entries at most */
 
@@ -34,8 +34,14 @@ struct fake_kvm {
 	bool manual, no_readonly, no_manual, no_ring;
 	uint64_t quirks; /* disabled */
 	uint32_t ring_bytes;
-	struct kvm_dirty_gfn *ring;   /* of the one vCPU */
-	uint32_t ring_at, ring_reset; /* the next to be written; to be reset */
+	struct fake_ring {
+		struct kvm_dirty_gfn *entry;
+		uint32_t at, reset; /* the next to be written; to be reset */
+	} ring[2];
+	/* The processor tells of a page when the vCPU leaves the guest: by its address. */
+	bool late;
+	uint64_t told_late[64];
+	unsigned n_late;
 	uint64_t created, deleted, moved, flagged, got, cleared;
 	/* Called before each call that changes slots, and after each: a guest that runs meanwhile.
 	 */
@@ -51,6 +57,8 @@ int fake_set(struct fake_kvm *f, uint32_t id, uint32_t flags, uint64_t gpa, uint
 	     uint64_t hva, int gmem_fd, uint64_t gmem_off);
 /* The slot that holds gpa, or NULL. */
 struct fake_slot *fake_find(struct fake_kvm *f, uint64_t gpa);
+/* The vCPU leaves the guest. */
+void fake_leave(struct fake_kvm *f);
 /* The guest writes a byte. False: it exits as a device's. */
 bool fake_write(struct fake_kvm *f, uint64_t gpa, uint8_t value);
 unsigned fake_count(const struct fake_kvm *f);

@@ -352,6 +352,30 @@ static void test_too_many(void **state)
 	finish();
 }
 
+/* The lowest id, also where a hundred are taken. */
+static void test_lowest(void **state)
+{
+	struct kvm_change c;
+
+	begin_with(FAKE_SLOTS, ~P + 1);
+	for (unsigned i = 0; i < 130; i++) {
+		c = show(2 * i, 1, 1, i, 0);
+		expect(&c, 1, 0, 0, 1);
+		slot_is(i, 2 * i, 1, 1, i, 0);
+	}
+	c = hole(2 * 70, 1);
+	expect(&c, 1, 1, 0, 0);
+	c = hole(2 * 5, 1);
+	expect(&c, 1, 1, 0, 0);
+	c = show(1000, 1, 2, 0, 0);
+	expect(&c, 1, 0, 0, 1);
+	slot_is(5, 1000, 1, 2, 0, 0);
+	c = show(1002, 1, 2, 9, 0);
+	expect(&c, 1, 0, 0, 1);
+	slot_is(70, 1002, 1, 2, 9, 0);
+	finish();
+}
+
 /* ---- Random changes ---- */
 
 struct cell {
@@ -524,11 +548,12 @@ static void test_no_memory(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_hole),	cmocka_unit_test(test_rights),
-		cmocka_unit_test(test_joined),	cmocka_unit_test(test_moved),
-		cmocka_unit_test(test_swapped), cmocka_unit_test(test_guest_memfd),
-		cmocka_unit_test(test_split),	cmocka_unit_test(test_too_many),
-		cmocka_unit_test(test_random),	cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_hole),	  cmocka_unit_test(test_rights),
+		cmocka_unit_test(test_joined),	  cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_swapped),	  cmocka_unit_test(test_guest_memfd),
+		cmocka_unit_test(test_split),	  cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_lowest),	  cmocka_unit_test(test_random),
+		cmocka_unit_test(test_no_memory),
 	};
 
 	if (argc > 1)
