@@ -78,10 +78,16 @@ static bool is_same(const struct table_entry *a, const struct table_entry *b)
 	return a->at == b->at && a->more == b->more;
 }
 
+/* Are all n entries *value? */
+static bool is_all(const struct table_entry *entry, unsigned n, const struct table_entry *value)
+{
+	return n == 0 || (is_same(entry, value) && is_same(entry + n - 1, value) &&
+			  memcmp(entry, entry + 1, (n - 1) * sizeof(*entry)) == 0);
+}
+
 static bool is_uniform(const struct table_node *n)
 {
-	return is_same(&n->entry[0], &n->entry[TABLE_ENTRIES - 1]) &&
-	       memcmp(&n->entry[0], &n->entry[1], sizeof(n->entry) - sizeof(n->entry[0])) == 0;
+	return is_all(n->entry, TABLE_ENTRIES, n->entry);
 }
 
 /* Are all entries but the first holes? */
@@ -200,15 +206,12 @@ static void node_drop(struct table_edit *e, struct table_node *n)
 	node_free(n);
 }
 
-/* What the entry leads to goes, with all below. */
-static void drop(struct table_edit *e, const struct table_entry *entry)
+/* A node goes, with all below; its entries are of 1 << shift bytes. */
+static void drop(struct table_edit *e, struct table_node *n, unsigned shift)
 {
-	struct table_node *n = node_at(entry->at);
-
-	if (!(entry->at & ENTRY_NODE))
-		return;
-	for (unsigned i = 0; i < TABLE_ENTRIES; i++)
-		drop(e, &n->entry[i]);
+	for (unsigned i = 0; shift > TABLE_PAGE && i < TABLE_ENTRIES; i++)
+		if (n->entry[i].at & ENTRY_NODE)
+			drop(e, node_at(n->entry[i].at), shift - TABLE_BITS);
 	node_drop(e, n);
 }
 
@@ -229,8 +232,16 @@ static struct table_node *own(struct table_edit *e, struct table_node *n)
 
 static void node_fill(struct table_node *n, const struct table_entry *entry)
 {
-	for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+	const unsigned some = 32;
+
+	if (!entry->at) {
+		memset(n->entry, 0, sizeof(n->entry));
+		return;
+	}
+	for (unsigned i = 0; i < some; i++)
 		n->entry[i] = *entry;
+	for (unsigned i = some; i < TABLE_ENTRIES; i += some)
+		memcpy(&n->entry[i], n->entry, some * sizeof(*entry));
 }
 
 /* A fresh node that means what the entry means. NULL: no memory. */
@@ -253,25 +264,65 @@ static unsigned index_of(uint64_t gpa, unsigned shift)
 	return (unsigned)(gpa >> shift) & (TABLE_ENTRIES - 1);
 }
 
+/* What [first, last] takes of the i-th entry of a node, from its start; all of it? */
+struct part {
+	uint64_t a, b;
+	bool whole;
+};
+
+static struct part part_of(unsigned i, unsigned shift, uint64_t first, uint64_t last)
+{
+	const uint64_t mask = (UINT64_C(1) << shift) - 1;
+	struct part p = { .a = i == index_of(first, shift) ? first & mask : 0,
+			  .b = i == index_of(last, shift) ? last & mask : mask };
+
+	p.whole = p.a == 0 && p.b == mask;
+	return p;
+}
+
 /*
- * [first, last] of a fresh node, whose entries are of 1 << shift bytes. The address bits above the
- * node's are not looked at. 0 or -ENOMEM.
+ * Is all of a node *value already, but for [first, last]? Entries are of 1 << shift bytes; address
+ * bits above the node's are not looked at.
  */
+static bool is_rest(const struct table_node *n, unsigned shift, uint64_t first, uint64_t last,
+		    const struct table_entry *value)
+{
+	const unsigned end[] = { index_of(first, shift), index_of(last, shift) };
+
+	if (!is_all(n->entry, end[0], value) ||
+	    !is_all(n->entry + end[1] + 1, TABLE_ENTRIES - 1 - end[1], value))
+		return false;
+	for (unsigned k = 0; k < 2; k++) {
+		const struct table_entry *entry = &n->entry[end[k]];
+		struct part p = part_of(end[k], shift, first, last);
+
+		if (p.whole || is_same(entry, value))
+			continue;
+		if (!(entry->at & ENTRY_NODE) ||
+		    !is_rest(node_at(entry->at), shift - TABLE_BITS, p.a, p.b, value))
+			return false;
+	}
+	return true;
+}
+
+/* [first, last] of a fresh node, likewise, becomes *value. 0 or -ENOMEM. */
 static int set_in(struct table_edit *e, struct table_node *n, unsigned shift, uint64_t first,
 		  uint64_t last, const struct table_entry *value)
 {
-	const uint64_t mask = (UINT64_C(1) << shift) - 1;
-	const unsigned from = index_of(first, shift), to = index_of(last, shift);
+	const unsigned to = index_of(last, shift);
 
-	for (unsigned i = from; i <= to; i++) {
+	for (unsigned i = index_of(first, shift); i <= to; i++) {
 		struct table_entry *entry = &n->entry[i];
-		uint64_t a = i == from ? first & mask : 0, b = i == to ? last & mask : mask;
+		struct part p = part_of(i, shift, first, last);
 		struct table_node *below;
 
 		if (is_same(entry, value))
 			continue;
-		if (a == 0 && b == mask) {
-			drop(e, entry);
+		if (!p.whole && entry->at & ENTRY_NODE)
+			p.whole = is_rest(node_at(entry->at), shift - TABLE_BITS, p.a, p.b, value);
+		if (p.whole) {
+			if (entry->at & ENTRY_NODE)
+				drop(e, node_at(entry->at), shift - TABLE_BITS);
 			*entry = *value;
 			continue;
 		}
@@ -279,12 +330,8 @@ static int set_in(struct table_edit *e, struct table_node *n, unsigned shift, ui
 		if (!below)
 			return -ENOMEM;
 		*entry = (struct table_entry){ .at = word_of(below, ENTRY_NODE) };
-		if (set_in(e, below, shift - TABLE_BITS, a, b, value))
+		if (set_in(e, below, shift - TABLE_BITS, p.a, p.b, value))
 			return -ENOMEM;
-		if (is_uniform(below)) {
-			*entry = below->entry[0];
-			node_drop(e, below);
-		}
 	}
 	return 0;
 }
@@ -323,19 +370,17 @@ static int grow(struct table_edit *e, uint64_t last)
 	return 0;
 }
 
-/* Make the root no higher than it must be. 0 or -ENOMEM. */
+/* Make the root, which is no hole, no higher than it must be. 0 or -ENOMEM. */
 static int shrink(struct table_edit *e)
 {
 	struct table_node *n = node_at(e->root);
 	unsigned shift = shift_of(e->root);
 
-	while (n && is_only_first(n)) {
+	while (shift > TABLE_PAGE && is_only_first(n)) {
 		struct table_entry first = n->entry[0];
 
-		if (first.at && shift == TABLE_PAGE)
-			break;
 		shift -= TABLE_BITS;
-		if (first.at && !(first.at & ENTRY_NODE)) {
+		if (!(first.at & ENTRY_NODE)) {
 			/* All of a lower root would be this: the node itself becomes that. */
 			n = own(e, n);
 			if (!n)
@@ -346,7 +391,7 @@ static int shrink(struct table_edit *e)
 		node_drop(e, n);
 		n = node_at(first.at);
 	}
-	e->root = n ? word_of(n, shift) : 0;
+	e->root = word_of(n, shift);
 	return 0;
 }
 
@@ -369,7 +414,13 @@ int table_edit_set(struct table_edit *e, uint64_t first, uint64_t last,
 		return 0;
 	if (last >> shift >= TABLE_ENTRIES)
 		last = ((uint64_t)TABLE_ENTRIES << shift) - 1;
-	n = own(e, node_at(e->root));
+	n = node_at(e->root);
+	if (!value.at && is_rest(n, shift, first, last, &value)) {
+		drop(e, n, shift);
+		e->root = 0;
+		return 0;
+	}
+	n = own(e, n);
 	if (!n)
 		return -ENOMEM;
 	e->root = word_of(n, shift);
