@@ -57,6 +57,25 @@ static inline bool vms_ring_ok(const struct vms_ring *ring, uint64_t off, unsign
 				1);
 }
 
+/* Private: after a store, which does not cross a page. 1: logs of the library's own alone, and then a
+ * bit that is set is enough. */
+static inline void vms_ring_wrote(struct vms_ring *ring, uint64_t off, unsigned size)
+{
+	uint32_t logging;
+	uint64_t bit;
+
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	logging = __atomic_load_n(ring->logging, __ATOMIC_RELAXED);
+	if (__builtin_expect(!logging, 1))
+		return;
+	bit = ring->dirty + ((ring->gpa + off) >> 12);
+	if (logging != 1 || !(__atomic_load_n((const uint64_t *)(uintptr_t)(bit >> 6 << 3),
+					      __ATOMIC_RELAXED) >>
+				      (bit & 63) &
+			      1))
+		vms_ring_mark(ring, off, size);
+}
+
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define VMS_RING_LE16(x) (x)
 #define VMS_RING_LE32(x) (x)
@@ -96,9 +115,7 @@ static inline bool vms_ring_ok(const struct vms_ring *ring, uint64_t off, unsign
 			return false;                                                             \
 		__atomic_store_n((vms_ring_u##bits *)(void *)(ring->base + off),                  \
 				 VMS_RING_LE##bits(value), __ATOMIC_RELAXED);                     \
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);                                          \
-		if (__builtin_expect(__atomic_load_n(ring->logging, __ATOMIC_RELAXED), 0))        \
-			vms_ring_mark(ring, off, bits / 8);                                       \
+		vms_ring_wrote(ring, off, bits / 8);                                              \
 		return true;                                                                      \
 	}                                                                                         \
 	static inline bool vms_ring_store##bits##_release(struct vms_ring *ring, uint64_t off,    \
@@ -108,9 +125,7 @@ static inline bool vms_ring_ok(const struct vms_ring *ring, uint64_t off, unsign
 			return false;                                                             \
 		__atomic_store_n((vms_ring_u##bits *)(void *)(ring->base + off),                  \
 				 VMS_RING_LE##bits(value), __ATOMIC_RELEASE);                     \
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);                                          \
-		if (__builtin_expect(__atomic_load_n(ring->logging, __ATOMIC_RELAXED), 0))        \
-			vms_ring_mark(ring, off, bits / 8);                                       \
+		vms_ring_wrote(ring, off, bits / 8);                                              \
 		return true;                                                                      \
 	}
 

@@ -19,8 +19,9 @@
  *	4 a store whose access began after vms_dirty_start() returned leaves a bit, fresh or in each
  *	  log, from before the access ends until it is harvested: the mark follows the store, and an
  *	  exchange hands it on under the lock
- *	5 who marks an external log found it in mem->log in an epoch section, or under the dirty
- *	  lock: so after the log was taken out and one epoch has passed, its memory is the caller's
+ *	5 who marks an external log looks through mem->log in an epoch section, or under the dirty
+ *	  lock: so after a log was taken out and one epoch has passed, nobody looks at it, and an
+ *	  external one's memory is the caller's
  *
  * A bit too many costs a page that is copied in vain; a bit too few loses a guest's write. So what is
  * marked while a log begins may be in it. What was marked before is not: vms_dirty_start() collects
@@ -46,6 +47,9 @@ static inline void full_fence(void)
 	atomic_thread_fence(memory_order_seq_cst);
 #endif
 }
+
+/* What ring.h has of this. */
+_Static_assert(LOGGING_ON == 1 && DIRTY_SHIFT == 12, "vms_ring_wrote()");
 
 /* ---- Marking ---- */
 
@@ -113,10 +117,11 @@ static void mark_external(struct vms_memory *mem, uint64_t gpa, uint64_t len)
 	}
 }
 
-void dirty_mark_entry(struct vms_memory *mem, uint64_t more, uint64_t gpa, uint64_t len)
+static __attribute__((noinline)) void mark_entry(struct vms_memory *mem, uint64_t more,
+						 uint64_t gpa, uint64_t len)
 {
-	uint32_t logging = to_do(mem);
 	uint64_t bit = more + (gpa >> DIRTY_SHIFT);
+	uint32_t logging = to_do(mem);
 
 	if (!logging || len == 0)
 		return;
@@ -133,6 +138,16 @@ void dirty_mark_entry(struct vms_memory *mem, uint64_t more, uint64_t gpa, uint6
 		mark_external(mem, gpa, len);
 		lock_drop(&mem->dirty_lock);
 	}
+}
+
+void dirty_mark_entry(struct vms_memory *mem, uint64_t more, uint64_t gpa, uint64_t len)
+{
+	/* The usual one: a page that was written before, for logs of ours. */
+	if (__builtin_expect(atomic_load_explicit(&mem->logging, memory_order_relaxed) !=
+					     LOGGING_ON ||
+				     !dirty_is_marked(more, gpa, len),
+			     0))
+		mark_entry(mem, more, gpa, len);
 }
 
 /* Which guest addresses from gpa to last, all under entry e, show [off, off + len) of b? */
@@ -343,6 +358,8 @@ static void put(struct vms_memory *mem, unsigned i, struct vms_dirty *log)
 	uint32_t logging =
 		atomic_load_explicit(&mem->logging, memory_order_relaxed) & LOGGING_FENCED;
 
+	if (log)
+		log->seen = true;
 	atomic_store_explicit(&mem->log[i], log, memory_order_release);
 	for (unsigned j = 0; j < VMS_DIRTY_LOGS; j++)
 		if (mem->log[j])
@@ -400,7 +417,7 @@ static int begin_bitmaps(struct vms_memory *mem, const struct vms_dirty *log)
 
 static int begin(struct vms_memory *mem, struct vms_dirty *log) REQUIRES(mem->space.lock)
 {
-	bool first = !any_log(mem);
+	bool first = !any_log(mem), started;
 	int err;
 
 	while (log->index < VMS_DIRTY_LOGS && mem->log[log->index])
@@ -415,22 +432,40 @@ static int begin(struct vms_memory *mem, struct vms_dirty *log) REQUIRES(mem->sp
 		return err;
 	/* Listeners may mark: not under the dirty lock. */
 	err = first ? listeners_log_start(mem) : 0;
+	started = first && !err;
 	lock_take(&mem->dirty_lock);
 	if (!err) {
 		put(mem, log->index, log);
 		if (!epoch_barrier()) {
 			put(mem, log->index, NULL);
 			err = fail(-EPERM, "dirty log: the host refuses membarrier now");
-			if (first)
-				listeners_log_stop(mem);
 		}
 	}
 	if (err)
 		bitmaps_end(mem, log->index);
 	lock_drop(&mem->dirty_lock);
+	if (err && started)
+		listeners_log_stop(mem);
 	if (!err && log->external && log->flags & VMS_DIRTY_ALL_SET)
 		set_slots(mem, log);
 	return err;
+}
+
+static void free_log(struct epoch_head *head)
+{
+	struct vms_dirty *log = (struct vms_dirty *)head;
+
+	log->world->free(log->world, log, sizeof(*log));
+}
+
+/* Who marks may still look at it: invariant 5. */
+static void let_go(struct vms_dirty *log)
+{
+	bool wait = log->external && log->seen;
+
+	epoch_retire(&log->retired, free_log);
+	if (wait)
+		epoch_synchronize();
 }
 
 int vms_dirty_start(struct vms_memory *mem, const struct vms_dirty_params *params,
@@ -445,7 +480,7 @@ int vms_dirty_start(struct vms_memory *mem, const struct vms_dirty_params *param
 	log = w->alloc(w, sizeof(*log));
 	if (!log)
 		return fail(-ENOMEM, "no memory for a dirty log");
-	*log = (struct vms_dirty){ .mem = mem, .flags = params->flags };
+	*log = (struct vms_dirty){ .world = w, .mem = mem, .flags = params->flags };
 	log->group = (params->page_size ? params->page_size : mem->page_size) >> DIRTY_SHIFT;
 	if (params->flags & VMS_DIRTY_EXTERNAL) {
 		log->external = params->external;
@@ -455,9 +490,7 @@ int vms_dirty_start(struct vms_memory *mem, const struct vms_dirty_params *param
 	err = begin(mem, log);
 	lock_drop(&mem->space.lock);
 	if (err) {
-		if (log->external)
-			epoch_synchronize();
-		w->free(w, log, sizeof(*log));
+		let_go(log);
 		return err;
 	}
 	vms_memory_ref(mem);
@@ -480,10 +513,7 @@ void vms_dirty_stop(struct vms_dirty *log)
 	if (!any_log(mem))
 		listeners_log_stop(mem);
 	lock_drop(&mem->space.lock);
-	/* Invariant 5. */
-	if (log->external)
-		epoch_synchronize();
-	mem->world->free(mem->world, log, sizeof(*log));
+	let_go(log);
 	vms_memory_unref(mem);
 }
 

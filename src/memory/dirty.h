@@ -30,11 +30,26 @@ static inline uint64_t dirty_delta(const struct vms_block *b, uint64_t off, uint
  * the entry's. logging is not 0. => the block stays: a section, a lock, a pin. */
 void dirty_mark_entry(struct vms_memory *mem, uint64_t more, uint64_t gpa, uint64_t len);
 
+/* Is it one page, and marked already? Then a writer has nothing to do if `logging` is just ON. */
+static inline bool dirty_is_marked(uint64_t more, uint64_t gpa, uint64_t len)
+{
+	uint64_t bit = more + (gpa >> DIRTY_SHIFT);
+	const _Atomic(uint64_t) *word = (const _Atomic(uint64_t) *)(uintptr_t)(bit >> 6 << 3);
+
+	return (gpa ^ (gpa + len - 1)) >> DIRTY_SHIFT == 0 &&
+	       atomic_load_explicit(word, memory_order_relaxed) >> (bit & 63) & 1;
+}
+
 /* After a store of len bytes, all under one entry. */
 static inline void dirty_wrote(struct vms_memory *mem, uint64_t more, uint64_t gpa, uint64_t len)
 {
+	uint32_t logging;
+
 	atomic_signal_fence(memory_order_seq_cst);
-	if (__builtin_expect(atomic_load_explicit(&mem->logging, memory_order_relaxed) != 0, 0))
+	logging = atomic_load_explicit(&mem->logging, memory_order_relaxed);
+	if (__builtin_expect(logging == 0, 1))
+		return;
+	if (logging != LOGGING_ON || !dirty_is_marked(more, gpa, len))
 		dirty_mark_entry(mem, more, gpa, len);
 }
 
@@ -50,12 +65,15 @@ void dirty_mark_block(struct vms_block *b, uint64_t off, uint64_t len);
 /* ---- Between dirty.c and dirty_harvest.c ---- */
 
 struct vms_dirty {
+	struct epoch_head retired;  /* first: freed when nobody looks at it any more */
+	const struct world *world;  /* [I] */
 	struct vms_memory *mem;	    /* [I] with a reference */
 	unsigned index;		    /* [I] in mem->log, block->log */
 	uint32_t flags;		    /* [I] VMS_DIRTY_* */
 	uint64_t group;		    /* [I] pages of 4096 bytes that are one of the log's */
 	_Atomic(uint8_t) *external; /* [I] the caller's; NULL: ours, a bitmap a block */
 	uint64_t external_bytes;    /* [I] */
+	bool seen;		    /* [dirty's lock] it was in mem->log */
 };
 
 /* A collector's step: so many words, of which there is one barrier. */

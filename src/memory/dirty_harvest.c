@@ -195,15 +195,15 @@ static int check(const struct vms_dirty *log, const struct vms_block *b, uint64_
 		return fail(-EINVAL, "harvest: the log is external");
 	if (!b || b->mem != log->mem)
 		return fail(-EINVAL, "harvest: %s", b ? "another memory's block" : "no block");
+	if (off % page || (len % page && off + len != b->bytes))
+		return fail(-EINVAL,
+			    "harvest: [%#" PRIx64 ", +%#" PRIx64 ") is not of pages of %#" PRIx64,
+			    off, len, page);
 	if (off > b->bytes || len > b->bytes - off)
 		return fail(-ERANGE,
 			    "harvest: %#" PRIx64 " bytes from %#" PRIx64
 			    " leave block '%s' of %#" PRIx64,
 			    len, off, b->name, b->bytes);
-	if (off % page || (len % page && off + len != b->bytes))
-		return fail(-EINVAL,
-			    "harvest: [%#" PRIx64 ", +%#" PRIx64 ") is not of pages of %#" PRIx64,
-			    off, len, page);
 	return 0;
 }
 

@@ -218,7 +218,7 @@ static void test_params(void **state)
 {
 	const struct vms_dirty_params good = { .size = sizeof(good) };
 	struct vms_dirty_params bad[10];
-	struct vms_dirty *log = NULL;
+	struct vms_dirty *log = NULL, *logs[VMS_DIRTY_LOGS];
 	static uint8_t bits[8];
 
 	for (unsigned i = 0; i < 10; i++)
@@ -236,10 +236,19 @@ static void test_params(void **state)
 	bad[7].page_size = 8192;
 	bad[8].external = bits;
 	bad[9].external_bytes = 8;
+	/* In a bracket: what fails does not wait for it. */
+	assert_true(epoch_enter());
 	for (unsigned i = 0; i < 10; i++)
 		assert_int_equal(vms_dirty_start(mem, &bad[i], &log), -EINVAL);
 	assert_int_equal(vms_dirty_start(mem, NULL, &log), -EINVAL);
+	for (unsigned i = 0; i < VMS_DIRTY_LOGS; i++)
+		logs[i] = start(0, 0);
+	bad[6].external_bytes = 8;
+	assert_int_equal(vms_dirty_start(mem, &bad[6], &log), -EBUSY);
+	epoch_leave();
 	assert_null(log);
+	for (unsigned i = 0; i < VMS_DIRTY_LOGS; i++)
+		vms_dirty_stop(logs[i]);
 }
 
 static void test_stopped_by_fn(void **state)
