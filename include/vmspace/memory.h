@@ -90,7 +90,7 @@ struct vms_range {
  *
  * Ranges may come in any order and may touch, not overlap; n may be 0. params as for create.
  * The blocks are stand-alone: each lives as long as something of it is shown.
- * Returns:   0, or -EINVAL, -EEXIST (two overlap: the sentence names both), -ERANGE, -ENOMEM
+ * Returns:   0, or -EINVAL, -ERANGE, -EEXIST (two overlap: the sentence names both), -ENOMEM
  * Since:     0.4
  * Source:    reference guest-memory-access 1.1 row 3
  */
@@ -331,8 +331,8 @@ VMS_API int vms_slot_protect(struct vms_edit *edit, uint64_t gpa, uint64_t len, 
  * An edit that comes to what stands already changes nothing, and no listener hears of it.
  * Blocking:  for the memory's lock; with listeners, for them and the gate.
  * Cost:      without listeners a few microseconds, whatever the number of slots.
- * Returns:   0, or (nothing changed)
- *            -EIO      the memory is broken
+ * Returns:   0, or (nothing changed) -EIO: the memory is broken; or what the first change that
+ *            cannot be made answers:
  *            -EEXIST   NOREPLACE: the sentence names both ranges
  *            -ENOENT   protect: a hole
  *            -EACCES   protect: WRITE on a block that may only be read

@@ -96,22 +96,37 @@ static int reserve(struct vms_edit *e)
 	return 0;
 }
 
-static int check_range(const struct vms_edit *e, const char *what, uint64_t gpa, uint64_t len,
-		       uint64_t *last)
+static int check_aligned(const struct vms_edit *e, const char *what, uint64_t gpa, uint64_t len)
 {
-	const struct space *s = &e->mem->space;
+	uint64_t page = e->mem->page_size;
 
-	if (!len || !is_aligned(gpa | len, s->page_size))
+	if (!len || !is_aligned(gpa | len, page))
 		return fail(-EINVAL,
 			    "%s: %#" PRIx64 " bytes at %#" PRIx64 ": both must be multiples of "
 			    "%#" PRIx64 ", and not 0 bytes",
-			    what, len, gpa, s->page_size);
-	if (!range_last(gpa, len, last) || *last > s->last)
+			    what, len, gpa, page);
+	return 0;
+}
+
+static int check_limit(const struct vms_edit *e, const char *what, uint64_t gpa, uint64_t len,
+		       uint64_t *last)
+{
+	uint64_t limit = e->mem->space.last;
+
+	if (!range_last(gpa, len, last) || *last > limit)
 		return fail(-ERANGE,
 			    "%s: %#" PRIx64 " bytes at %#" PRIx64
 			    " pass the last address %#" PRIx64,
-			    what, len, gpa, s->last);
+			    what, len, gpa, limit);
 	return 0;
+}
+
+static int check_range(const struct vms_edit *e, const char *what, uint64_t gpa, uint64_t len,
+		       uint64_t *last)
+{
+	int err = check_aligned(e, what, gpa, len);
+
+	return err ? err : check_limit(e, what, gpa, len, last);
 }
 
 static int check_access(const char *what, uint32_t access, uint32_t flags)
@@ -140,12 +155,12 @@ static int add_map(struct vms_edit *e, uint64_t first, uint64_t last, struct vms
 	return err;
 }
 
-static int check_map(const struct vms_edit *e, uint64_t gpa, uint64_t len, uint32_t access,
-		     uint64_t *last)
+/* What is wrong with the arguments of a map alone; the limit is looked at last. */
+static int check_map(const struct vms_edit *e, uint64_t gpa, uint64_t len, uint32_t access)
 {
 	int err = check_access("map", access, VMS_SLOT_NOREPLACE);
 
-	return err ? err : check_range(e, "map", gpa, len, last);
+	return err ? err : check_aligned(e, "map", gpa, len);
 }
 
 static bool is_removed(struct vms_memory *mem, const struct vms_block *b)
@@ -161,7 +176,7 @@ static bool is_removed(struct vms_memory *mem, const struct vms_block *b)
 int vms_slot_map(struct vms_edit *e, uint64_t gpa, uint64_t len, struct vms_block *b, uint64_t off,
 		 uint32_t access)
 {
-	uint64_t last, end_off;
+	uint64_t last = 0, end_off;
 	int err = check_access("map", access, VMS_SLOT_NOREPLACE);
 
 	if (err)
@@ -200,9 +215,14 @@ int vms_slot_map_host(struct vms_edit *e, uint64_t gpa, uint64_t len, void *hva,
 				      .release = release,
 				      .arg = arg };
 	struct vms_block *b;
-	uint64_t last = 0;
-	int err = check_map(e, gpa, len, access, &last);
+	uint64_t last = 0, hva_last;
+	int err = check_map(e, gpa, len, access);
 
+	if (!err && (!hva || !is_aligned((uintptr_t)hva, e->mem->page_size) ||
+		     !range_last((uintptr_t)hva, len, &hva_last)))
+		err = fail(-EINVAL, "map: host memory at %p is not page aligned, or wraps", hva);
+	if (!err)
+		err = check_limit(e, "map", gpa, len, &last);
 	if (!err)
 		err = reserve(e);
 	if (!err)
@@ -215,11 +235,13 @@ int vms_slot_map_slow(struct vms_edit *e, uint64_t gpa, uint64_t len,
 {
 	struct vms_block *b;
 	uint64_t last = 0;
-	int err = check_map(e, gpa, len, access, &last);
+	int err = check_map(e, gpa, len, access);
 
 	if (!err && (!ops || ops->size < sizeof(*ops)))
 		err = fail(-EINVAL, "slow slot: ops of %zu bytes, need %zu", ops ? ops->size : 0,
 			   sizeof(*ops));
+	if (!err)
+		err = check_limit(e, "map", gpa, len, &last);
 	if (!err)
 		err = reserve(e);
 	if (!err)
@@ -308,8 +330,6 @@ static int plan_map_slot(struct edit *edit, const struct change *c)
 	struct pieces there = { 0 };
 	int err = 0;
 
-	if (c->block->removed)
-		return fail(-EBUSY, "map: block '%s' was removed", c->block->name);
 	if (c->noreplace)
 		err = edit_update(edit, c->first, c->last, look_at, &there);
 	if (err)
@@ -321,6 +341,8 @@ static int plan_map_slot(struct edit *edit, const struct change *c)
 			    ", %#" PRIx64 "]",
 			    c->first, c->last, there.first, there.last);
 	}
+	if (c->block->removed)
+		return fail(-EBUSY, "map: block '%s' was removed", c->block->name);
 	return edit_map(edit, &m);
 }
 
@@ -520,7 +542,7 @@ static int map_range(struct vms_edit *e, const struct vms_range *r)
 				      .bytes = r->len };
 	struct vms_block *b;
 	uint64_t last = 0;
-	int err = check_map(e, r->gpa, r->len, VMS_SLOT_RAM, &last);
+	int err = check_limit(e, "map", r->gpa, r->len, &last);
 
 	if (!err)
 		err = reserve(e);
@@ -539,13 +561,16 @@ int vms_memory_from_ranges(const struct vms_memory_params *params, const struct 
 	if (err)
 		return err;
 	err = vms_edit_begin(mem, &e);
-	for (size_t i = 0; !err && i < n; i++) {
-		err = map_range(e, &ranges[i]);
+	if (!err) {
+		for (size_t i = 0; !err && i < n; i++)
+			err = check_aligned(e, "map", ranges[i].gpa, ranges[i].len);
+		for (size_t i = 0; !err && i < n; i++)
+			err = map_range(e, &ranges[i]);
 		if (err)
 			vms_edit_abort(e);
+		else
+			err = vms_edit_commit(e);
 	}
-	if (!err)
-		err = vms_edit_commit(e);
 	if (err)
 		vms_memory_unref(mem);
 	else

@@ -305,14 +305,14 @@ int nstate_change(const struct nmemory *m, struct nstate *s, const struct nchang
 	uint32_t access = c->access & VMS_SLOT_RAM;
 	bool maps = c->verb <= NMAP_SLOW;
 
-	if (maps && c->verb == NMAP && !c->b->standalone && !c->b->registered)
-		return -EBUSY;
 	for (unsigned i = c->first; i < c->first + c->n; i++) {
 		if (maps && c->access & VMS_SLOT_NOREPLACE && s->cell[i].b)
 			return -EEXIST;
 		if (c->verb == NPROTECT && !s->cell[i].b)
 			return -ENOENT;
 	}
+	if (c->verb == NMAP && !c->b->standalone && !c->b->registered)
+		return -EBUSY;
 	for (unsigned i = c->first; i < c->first + c->n; i++)
 		if (c->verb == NPROTECT && s->cell[i].b->read_only && access & VMS_SLOT_WRITE)
 			return -EACCES;
