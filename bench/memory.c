@@ -13,6 +13,7 @@
  *
  *	load, store	vms_load_le64, vms_store_le64: out of line, with nothing around them. In a
  *			chain: each address waits for the value before, so that nothing overlaps
+ *			inline: by fast.h, 64 of them in a bracket
  *	dirty		the store with a log running, of pages that are dirty already
  *	ring		the checked inline accessors of ring.h
  *	enter+leave	an empty bracket; and loads inside of one
@@ -29,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmspace/fast.h"
 #include "vmspace/ring.h"
 
 #define SIZED_BUDGET 4.0 /* ns over raw, of an access out of line */
@@ -122,6 +124,41 @@ static double our_store(struct vms_port *port, struct walk w, uint64_t n)
 	return since(t, (double)n);
 }
 
+/* A bracket around many: as a device model has one for each batch of its work. */
+#define BATCH 64u
+
+INLINE double fast_load(const struct vms_fast *fast, struct walk w, uint64_t n, bool chain)
+{
+	const uint64_t waits = chain ? UINT64_MAX : 0;
+	uint64_t t = cpu_ns(), v = 0, err = 0;
+
+	for (uint64_t k = 0; k < n; k += BATCH) {
+		must(vms_enter(fast->port), "enter");
+		for (unsigned i = 0; i < BATCH; i++)
+			err |= (uint64_t)vms_fast_load_le64(fast, walk_next(&w, v & waits), &v);
+		vms_leave(fast->port);
+	}
+	if (err)
+		die("load");
+	sink = v;
+	return since(t, (double)n);
+}
+
+static double fast_store(const struct vms_fast *fast, struct walk w, uint64_t n)
+{
+	uint64_t t = cpu_ns(), err = 0;
+
+	for (uint64_t k = 0; k < n; k += BATCH) {
+		must(vms_enter(fast->port), "enter");
+		for (unsigned i = 0; i < BATCH; i++)
+			err |= (uint64_t)vms_fast_store_le64(fast, walk_next(&w, 0), 0);
+		vms_leave(fast->port);
+	}
+	if (err)
+		die("store");
+	return since(t, (double)n);
+}
+
 static double raw_store(struct walk w, uint64_t n)
 {
 	uint64_t t = cpu_ns();
@@ -144,8 +181,11 @@ INLINE void loads_of(const struct bench *b, const struct guest *g, const struct 
 {
 	const uint64_t n = (b->quick ? 1 : 4) * (hot ? UINT64_C(100000) : UINT64_C(20000));
 	const struct walk w = hot ? walk_hot() : walk_random();
-	struct figure raw = { .unit = "ns/load" }, search = raw, other = raw;
+	struct figure raw = { .unit = "ns/load" }, search = raw, other = raw, fast = raw;
+	struct vms_fast f;
 	char name[64];
+
+	must(vms_fast_init(g->port, &f), "fast_init");
 
 	/* Hot in a chain the way through the table is waited for. Random without one, the raw loads
 	 * overlap as many misses as the processor can have: who does anything more has fewer. */
@@ -154,6 +194,7 @@ INLINE void loads_of(const struct bench *b, const struct guest *g, const struct 
 		double ours = our_load(g->port, w, n, chain), bare = raw_load(w, n, chain);
 
 		figure_round(&raw, ours, bare + (hot ? SIZED_BUDGET : 0));
+		figure_round(&fast, fast_load(&f, w, n, chain), bare);
 		if (g->slots == 3)
 			figure_round(&search, ours, searched_load(w, n, chain));
 		if (peer)
@@ -162,6 +203,7 @@ INLINE void loads_of(const struct bench *b, const struct guest *g, const struct 
 	snprintf(name, sizeof(name), "load %s%s, %u slots", hot ? "hot" : "random",
 		 chain ? ", chain" : "", g->slots);
 	figure_show(b, &raw, "%s (peer: raw%s)", name, hot ? " + 4 ns" : "");
+	figure_show(b, &fast, "%s, inline (peer: raw)", name);
 	figure_show(b, &search, "%s (peer: 3 regions)", name);
 	figure_show(b, &other, "%s (peer: vm-memory)", name);
 }
@@ -177,15 +219,20 @@ static void stores(const struct bench *b, const struct guest *g, const struct pe
 	const uint64_t n = b->quick ? 100000 : 400000;
 	const struct walk w = walk_hot();
 	struct figure raw = { .unit = "ns/store", .target = 1.0 }, other = { .unit = "ns/store" };
+	struct figure fast = { .unit = "ns/store" };
+	struct vms_fast f;
 
+	must(vms_fast_init(g->port, &f), "fast_init");
 	for (unsigned i = 0; i < b->rounds; i++) {
-		double ours = our_store(g->port, w, n);
+		double ours = our_store(g->port, w, n), bare = raw_store(w, n);
 
-		figure_round(&raw, ours, raw_store(w, n) + SIZED_BUDGET);
+		figure_round(&raw, ours, bare + SIZED_BUDGET);
+		figure_round(&fast, fast_store(&f, w, n), bare);
 		if (peer)
 			figure_round(&other, ours, peer_store(peer, w, n, false));
 	}
 	figure_show(b, &raw, "store hot, %u slots (peer: raw + 4 ns)", g->slots);
+	figure_show(b, &fast, "store hot, %u slots, inline (peer: raw)", g->slots);
 	figure_show(b, &other, "store hot, %u slots (peer: vm-memory)", g->slots);
 }
 

@@ -73,6 +73,23 @@ static unsigned shift_of(uint64_t root)
 	return (unsigned)(root & (ALIGNED - 1));
 }
 
+/* The root of a table with nothing in it: an entry there says so for all addresses at once, and
+ * readers have no other case. */
+static const struct table_entry holes[TABLE_ENTRIES] __attribute__((aligned(ALIGNED)));
+
+static uint64_t no_root(void)
+{
+	return (uint64_t)(uintptr_t)holes | TABLE_TOP;
+}
+
+/* The root as an edit has it: 0 for none. */
+static uint64_t root_of(const struct table *t)
+{
+	uint64_t root = atomic_load_explicit(&t->root, memory_order_acquire);
+
+	return root == no_root() ? 0 : root;
+}
+
 static bool is_same(const struct table_entry *a, const struct table_entry *b)
 {
 	return a->at == b->at && a->more == b->more;
@@ -141,7 +158,7 @@ static const char *check_node(const struct table_node *n, unsigned shift, uint64
 
 const char *table_validate(const struct table *t)
 {
-	uint64_t root = atomic_load_explicit(&t->root, memory_order_acquire), bytes = 0;
+	uint64_t root = root_of(t), bytes = 0;
 	unsigned shift = shift_of(root);
 	const char *broken;
 
@@ -433,7 +450,7 @@ int table_edit_set(struct table_edit *e, uint64_t first, uint64_t last,
 
 void table_init(struct table *t, const struct world *w)
 {
-	atomic_init(&t->root, 0);
+	atomic_init(&t->root, no_root());
 	t->world = w;
 	t->bytes = 0;
 }
@@ -448,11 +465,11 @@ static void free_below(struct table_node *n)
 
 void table_fini(struct table *t)
 {
-	uint64_t root = atomic_load_explicit(&t->root, memory_order_acquire);
+	uint64_t root = root_of(t);
 
 	if (root)
 		free_below(node_at(root));
-	atomic_store_explicit(&t->root, 0, memory_order_relaxed);
+	atomic_store_explicit(&t->root, no_root(), memory_order_relaxed);
 	t->bytes = 0;
 }
 
@@ -460,7 +477,7 @@ void table_edit_init(struct table_edit *e, struct table *t)
 {
 	*e = (struct table_edit){
 		.table = t,
-		.root = atomic_load_explicit(&t->root, memory_order_relaxed),
+		.root = root_of(t),
 	};
 }
 
@@ -470,7 +487,7 @@ void table_edit_publish(struct table_edit *e)
 
 	for (struct table_node *n = e->fresh; n; n = n->next)
 		n->fresh = false;
-	atomic_store_explicit(&e->table->root, e->root, memory_order_release);
+	atomic_store_explicit(&e->table->root, e->root ? e->root : no_root(), memory_order_release);
 	e->table->bytes += (uint64_t)e->bytes;
 	for (struct table_node *n = e->stale; n; n = next) {
 		next = n->next;
@@ -496,13 +513,15 @@ const struct table_entry *table_find_span(uint64_t root, uint64_t gpa, uint64_t 
 	const struct table_entry *e;
 
 	*last = UINT64_MAX;
-	if (!root || gpa >> shift >= TABLE_ENTRIES)
+	if (gpa >> shift >= TABLE_ENTRIES)
 		return NULL;
 	e = &node_at(root)->entry[gpa >> shift];
 	while (e->at & ENTRY_NODE) {
 		shift -= TABLE_BITS;
 		e = &node_at(e->at)->entry[index_of(gpa, shift)];
 	}
+	if (root == no_root())
+		return e;
 	*last = gpa | ((UINT64_C(1) << shift) - 1);
 	return e;
 }

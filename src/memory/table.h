@@ -2,7 +2,8 @@
 /*
  * table.h: what a guest address shows, for those who access: a persistent radix table.
  *
- *	root word	node | shift of its entries		one load: all that a reader starts from
+ *	root word	node | shift of its entries		one load: all that a reader starts from.
+ *								Never 0: a node of holes is there
  *	node		512 entries, each of 1 << shift bytes of guest addresses
  *	entry		hole, node of the next level, direct memory, or slow
  *
@@ -43,14 +44,14 @@ struct table_entry {
 struct table_node; /* begins with its entries; 64-byte aligned */
 
 struct table {
-	_Atomic(uint64_t) root; /* node | shift; 0: all is a hole */
+	_Atomic(uint64_t) root; /* node | shift */
 	const struct world *world;
 	uint64_t bytes; /* of nodes that are in the table; [the memory's lock] */
 };
 
 struct table_edit {
 	struct table *table;
-	uint64_t root;
+	uint64_t root;		  /* 0: all is a hole */
 	struct table_node *fresh; /* made by this edit: by next */
 	struct table_node *stale; /* in the published table, not in this one: by next */
 	int64_t bytes;		  /* more than before */
@@ -79,10 +80,31 @@ static inline const struct table_entry *table_find(uint64_t root, uint64_t gpa)
 	unsigned shift = root & 63;
 	const struct table_entry *e = (const struct table_entry *)(uintptr_t)(root & ~UINT64_C(63));
 
-	if (__builtin_expect(!root || gpa >> shift >= TABLE_ENTRIES, 0))
+	if (__builtin_expect(gpa >> shift >= TABLE_ENTRIES, 0))
 		return NULL;
 	e += gpa >> shift;
 	while (e->at & ENTRY_NODE) {
+		shift -= TABLE_BITS;
+		e = (const struct table_entry *)(uintptr_t)(e->at & ~UINT64_C(63));
+		e += gpa >> shift & (TABLE_ENTRIES - 1);
+	}
+	return e;
+}
+
+/* The entry of gpa, if it is direct memory that grants all of `rights`, which are not 0; or NULL. */
+static inline const struct table_entry *table_find_direct(uint64_t root, uint64_t gpa,
+							  uint64_t rights)
+{
+	unsigned shift = root & 63;
+	const struct table_entry *e = (const struct table_entry *)(uintptr_t)(root & ~UINT64_C(63));
+
+	if (__builtin_expect(gpa >> shift >= TABLE_ENTRIES, 0))
+		return NULL;
+	e += gpa >> shift;
+	/* One test decides at each level, where a slot of its size ends the way. */
+	while ((e->at & (rights | ENTRY_SLOW | ENTRY_NODE)) != rights) {
+		if (__builtin_expect(!(e->at & ENTRY_NODE), 0))
+			return NULL;
 		shift -= TABLE_BITS;
 		e = (const struct table_entry *)(uintptr_t)(e->at & ~UINT64_C(63));
 		e += gpa >> shift & (TABLE_ENTRIES - 1);
