@@ -148,6 +148,30 @@ TOUCH_INLINE void touch_set(void *dst, int byte, size_t n)
 }
 #endif
 
+/* A value at an odd address: its bytes, one by one or not. */
+TOUCH_INLINE uint64_t odd_load(const void *at, size_t size)
+{
+#ifdef TOUCH_TSAN
+	unsigned char bytes[8];
+
+	touch_move(bytes, at, size);
+	at = bytes;
+#endif
+	return own_load(at, size);
+}
+
+TOUCH_INLINE void odd_store(void *at, size_t size, uint64_t value)
+{
+#ifdef TOUCH_TSAN
+	unsigned char bytes[8];
+
+	own_store(bytes, size, value);
+	touch_move(at, bytes, size);
+#else
+	own_store(at, size, value);
+#endif
+}
+
 /*
  * Copies: as memmove. What is 1, 2, 4 or 8 bytes is one access on each side that is aligned, whatever
  * the other is: a caller's buffer at an odd address tears nothing in the guest.
@@ -163,11 +187,11 @@ TOUCH_INLINE void touch_copy(void *dst, const void *src, size_t n)
 	if (((uintptr_t)src & (n - 1)) == 0)
 		value = touch_load(src, n);
 	else
-		value = own_load(src, n);
+		value = odd_load(src, n);
 	if (((uintptr_t)dst & (n - 1)) == 0)
 		touch_store(dst, n, value);
 	else
-		own_store(dst, n, value);
+		odd_store(dst, n, value);
 }
 
 TOUCH_INLINE void touch_fill(void *dst, int byte, size_t n)

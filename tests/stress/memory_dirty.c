@@ -34,6 +34,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/epoch.h"
 #include "random.h"
@@ -54,6 +55,7 @@ static bool refused;
 static struct vms_memory *mem;
 static struct vms_block *block[BLOCKS];
 static unsigned char *hva[BLOCKS];
+static int noise; /* a file of bytes */
 
 enum { STORES, SPANS, RINGS, EDITS, DISCARDS, HARVESTS, RUNS, ROUNDS, EXTERNALS, KINDS };
 static const char *const names[KINDS] = { "stores",   "spans", "rings",	 "edits",    "discards",
@@ -68,6 +70,9 @@ static const char *const names[KINDS] = { "stores",   "spans", "rings",	 "edits"
 #endif
 #ifndef NO_TSAN
 #define NO_TSAN
+#define STREAMS 1 /* the host writes plainly, as a race detector sees it */
+#else
+#define STREAMS 0
 #endif
 
 /* Guest memory that is being written: no race detector is told. */
@@ -93,6 +98,13 @@ static void stage_begin(void)
 {
 	struct vms_memory_params mp = { .size = sizeof(mp) };
 
+	uint32_t seed = 5, bytes[4096];
+
+	for (unsigned i = 0; i < 4096; i++)
+		bytes[i] = next32(&seed);
+	noise = memfd_create("noise", MFD_CLOEXEC);
+	assert_true(noise >= 0);
+	assert_int_equal(write(noise, bytes, sizeof(bytes)), sizeof(bytes));
 	atomic_store(&stop, false);
 	assert_ok(vms_memory_create(&mp, &mem));
 	for (unsigned i = 0; i < BLOCKS; i++) {
@@ -113,6 +125,7 @@ static void stage_end(void)
 	for (unsigned i = 0; i < BLOCKS; i++)
 		vms_block_unref(block[i]);
 	vms_memory_unref(mem);
+	close(noise);
 	assert_int_equal(atomic_load(&failures), 0);
 }
 
@@ -241,6 +254,10 @@ static void write_once(struct vms_port *port, uint32_t *seed)
 		break;
 	case 6:
 		may_fail(vms_store_be32(port, gpa, r), "store");
+		break;
+	case 8:
+		if (STREAMS)
+			may_fail(vms_recv(port, gpa, noise, 5000, r % 8192).status, "recv");
 		break;
 	case 7:
 		if (r % 16 == 0)
