@@ -6,10 +6,19 @@
  *	vms_kvm_vcpu_add(kvm, vcpu_fd);			// for dirty rings
  *	vms_kvm_detach(kvm);				// before vm_fd is closed
  *
- * KVM neither replaces nor resizes a slot, so the attachment keeps a table of KVM's slots of its own
- * and turns each edit into the fewest deletes and creates; changes of logging alone are flags, a
- * slot that only moves is moved. A slot that goes while the guest may run is a moment in which its
- * accesses exit as a device's: give the memory a gate (vms_memory_params) to keep vCPUs out.
+ * KVM neither replaces nor resizes a slot, so the attachment keeps a table of KVM's slots of its
+ * own and turns each edit into the fewest deletes and creates; changes of logging alone are flags,
+ * a slot that only moves is moved. Where one of several calls takes something away, the guest could
+ * see the edit half done: accesses of what goes for a moment exit as a device's. Give the memory a
+ * gate (vms_memory_params) to keep vCPUs out meanwhile. An edit that only adds takes no gate.
+ *
+ * What the guest can do: a slot without WRITE is read-only, and writes exit as a device's. Without
+ * READ it is not there at all, nor is a slow slot. KVM cannot forbid to execute.
+ *
+ * Logs: vms_dirty_sync() reads them. KVM counts a page as written too that the guest only read, if
+ * it came to be mapped for writing. What a running vCPU wrote last may come with the next sync:
+ * stop vCPUs before the last one. While a log runs, a slot goes or moves in the gate; without one
+ * all of it counts as written (over_marked). KVM_EXIT_DIRTY_RING_FULL: sync, and run again.
  *
  * Huge pages need guest and host addresses that are equal modulo 2 MiB; map blocks at such offsets.
  */
@@ -24,7 +33,9 @@ extern "C" {
 
 struct vms_kvm;
 
-#define VMS_KVM_KEEP_PAGES 0x1u /* disable quirk SLOT_ZAP_ALL: edits leave other slots' pages */
+/* Disable quirk SLOT_ZAP_ALL: edits leave other slots' pages. Older kernels then enable all others
+ * again: disable yours afterwards, and this one (bit 7) with them. */
+#define VMS_KVM_KEEP_PAGES 0x1u
 #define VMS_KVM_DIRTY_RING 0x2u /* log by rings, not bitmaps; attach before the first vCPU */
 
 struct vms_kvm_params {
@@ -41,11 +52,17 @@ struct vms_kvm_params {
 /*
  * vms_kvm_attach - from now on the virtual machine of vm_fd has the slots of mem.
  *
- * vm_fd:     borrowed until vms_kvm_detach().
+ * vm_fd:     borrowed until vms_kvm_detach(). Until then it clears dirty bitmaps by hand, where KVM
+ *            can (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2).
  * Ownership: holds a reference of mem.
+ *
+ * Edits return the last four of these too, and then have changed nothing; where KVM refused to go
+ * back as well, the memory is broken.
+ *
  * Returns:   0, or
- *            -EINVAL   params; no KVM virtual machine
- *            -ENOTSUP  a managed block is shown; a capability that flags ask for is missing
+ *            -EINVAL   params; no KVM virtual machine, or the last of the slots is taken
+ *            -ENOTSUP  a managed block is shown; flags or ROM need what this KVM lacks
+ *            -ERANGE   a slot at the end of the 64-bit space
  *            -ENOSPC   more slots than KVM has
  *            -ENOMEM, what KVM answered
  * Since:     0.4
@@ -53,7 +70,8 @@ struct vms_kvm_params {
  */
 VMS_API int vms_kvm_attach(struct vms_memory *mem, int vm_fd, const struct vms_kvm_params *params,
 			   struct vms_kvm **kvm);
-/* vms_kvm_detach - KVM's slots that are ours are deleted. No vCPU runs. NULL is fine. Since: 0.4 */
+/* vms_kvm_detach - the logs are read, and KVM's slots that are ours deleted. No vCPU runs. NULL is
+ * fine. Since: 0.4 */
 VMS_API void vms_kvm_detach(struct vms_kvm *kvm);
 
 /* vms_kvm_vcpu_add - a new vCPU, whose ring is to be read. Without rings: nothing to do. Returns: 0,
@@ -73,9 +91,10 @@ VMS_API int vms_kvm_info(struct vms_kvm *kvm, struct vms_kvm_info *info);
 /*
  * vms_kvm_guest_memfd - a slot of guest_memfd: memory that only the guest reaches, as a slow slot.
  *
- * [off, off + len) of gmem_fd (KVM_CREATE_GUEST_MEMFD of the same machine). hva: where the caller
- * has mapped the file, or NULL; then accesses through ports are -ENOTSUP.
- * Returns: as vms_slot_map_slow. Since: 0.4
+ * [off, off + len) of gmem_fd (KVM_CREATE_GUEST_MEMFD of the same machine; duplicated). hva: where
+ * the caller has mapped it, until the slot has gone, or NULL; then accesses through ports are
+ * -ENOTSUP. KVM logs no writes to it.
+ * Returns: as vms_slot_map_slow; -EBADF. Since: 0.4
  */
 VMS_API int vms_kvm_guest_memfd(struct vms_edit *edit, uint64_t gpa, uint64_t len, int gmem_fd,
 				uint64_t off, void *hva);
