@@ -3,7 +3,7 @@
  * A memory on /dev/kvm, with a guest that reads and writes (guest.h). One vCPU, no other thread:
  * threads.c has those.
  *
- *	real		all cases, and 120 random steps in each way of logging
+ *	real		all cases, and 50 random steps in each way of logging
  *	real N		so many
  *
  * Skips where there is no /dev/kvm, or it does not run the guest.
@@ -512,7 +512,7 @@ static void change(struct vms_edit *e)
 	}
 }
 
-static unsigned steps = 120;
+static unsigned steps = 50;
 
 static void test_random(void **state)
 {
@@ -654,7 +654,7 @@ static void test_rules(void **state)
 	host = mmap(NULL, 64 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memset(&fake, 0, sizeof(fake));
 	fake.slots = 8;
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < 5000; i++) {
 		struct kvm_userspace_memory_region r = {
 			.slot = 1 + below(6),
 			.flags = flags[below(8)],
@@ -683,7 +683,7 @@ static void test_rules(void **state)
 		done += !real;
 	}
 	print_message(
-		"%u of 20000 calls were taken: %lu creates, %lu deletes, %lu moves, %lu flags\n",
+		"%u of 5000 calls were taken: %lu creates, %lu deletes, %lu moves, %lu flags\n",
 		done, (long)fake.created, (long)fake.deleted, (long)fake.moved, (long)fake.flagged);
 	for (unsigned i = 0; i < 8; i++)
 		if (fake.slot[i].bytes)
