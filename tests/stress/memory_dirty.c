@@ -40,6 +40,7 @@
 #include "random.h"
 #include "stress.h"
 #include "vmspace/access.h"
+#include "vmspace/fast.h"
 #include "vmspace/ring.h"
 
 #define P	UINT64_C(4096)
@@ -224,6 +225,19 @@ static void write_ring(struct vms_port *port, uint64_t gpa, uint32_t *seed)
 	counted(RINGS);
 }
 
+static void write_fast(struct vms_port *port, uint64_t gpa, uint32_t r)
+{
+	struct vms_fast fast;
+
+	must(vms_fast_init(port, &fast), "fast");
+	must(vms_enter(port), "enter");
+	for (unsigned i = 0; i < 4; i++) {
+		may_fail(vms_fast_store_le64(&fast, (gpa & ~UINT64_C(7)) + i * 3 * P, r), "fast");
+		may_fail(vms_fast_store8(&fast, gpa + i * P, (uint8_t)r), "fast");
+	}
+	vms_leave(port);
+}
+
 static void write_once(struct vms_port *port, uint32_t *seed)
 {
 	uint32_t r = next32(seed);
@@ -254,6 +268,9 @@ static void write_once(struct vms_port *port, uint32_t *seed)
 		break;
 	case 6:
 		may_fail(vms_store_be32(port, gpa, r), "store");
+		break;
+	case 9:
+		write_fast(port, gpa, r);
 		break;
 	case 8:
 		if (STREAMS)

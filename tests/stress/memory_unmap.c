@@ -38,6 +38,7 @@
 #include "random.h"
 #include "stress.h"
 #include "vmspace/access.h"
+#include "vmspace/fast.h"
 #include "vmspace/ring.h"
 
 #define P	UINT64_C(4096)
@@ -228,12 +229,18 @@ static void *reader_main(void *arg)
 		for (unsigned i = 0; going() && i < 100; i++)
 			access_once(port, &seed);
 		if (next32(&seed) % 4 == 0) {
-			uint64_t v = 0;
+			uint64_t v = 0, at = next32(&seed) % (CELLS * BYTES / 2) & ~UINT64_C(7);
+			struct vms_fast fast;
 
+			must(vms_fast_init(port, &fast), "fast");
 			must(vms_enter(port), "enter");
 			for (unsigned i = 0; i < 20; i++) {
-				may_fail(vms_load_le64(port, i * 8 * 13, &v), "load");
+				may_fail(vms_load_le64(port, at + i * 8 * 13, &v), "load");
 				see(&v, 8, "load");
+				v = 0;
+				may_fail(vms_fast_load_le64(&fast, at + i * 2048, &v), "fast");
+				see(&v, 8, "fast");
+				may_fail(vms_fast_store8(&fast, at + i * 1024, 0x77), "fast");
 			}
 			vms_leave(port);
 		}
