@@ -174,7 +174,7 @@ static uint64_t move_all(const struct vms_port *port, uint64_t addr, const struc
 	}
 	section_end(mem, epoch);
 	if (slow)
-		port_reap(mem);
+		memory_reap_soon(mem);
 	if (!*status && room < len)
 		*status = -ERANGE;
 	return done;

@@ -16,9 +16,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/epoch_inline.h"
 #include "memory/dirty.h"
 
 /* ---- Slots ---- */
@@ -54,6 +56,8 @@ struct table_entry slot_entry(const struct map *m)
 
 /* ---- Life ---- */
 
+#define LINE (_Alignof(struct vms_memory))
+
 void memory_hold(struct vms_memory *mem)
 {
 	atomic_fetch_add_explicit(&mem->holds, 1, memory_order_relaxed);
@@ -69,7 +73,7 @@ void memory_let_go(struct vms_memory *mem)
 	space_fini(&mem->space);
 	share_end(mem);
 	lock_fini(&mem->dirty_lock);
-	w->free(w, mem, sizeof(*mem));
+	w->free(w, mem->raw, sizeof(*mem) + LINE - 1);
 }
 
 static int check_params(const struct vms_memory_params *p, uint64_t page)
@@ -93,14 +97,17 @@ int vms_memory_create(const struct vms_memory_params *params, struct vms_memory 
 	const struct world *w = world_default;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct vms_memory *mem;
+	unsigned char *raw;
 	int err = check_params(params, page);
 
 	if (err)
 		return err;
-	mem = w->alloc(w, sizeof(*mem));
-	if (!mem)
+	raw = w->alloc(w, sizeof(*mem) + LINE - 1);
+	if (!raw)
 		return fail(-ENOMEM, "no memory for a memory");
+	mem = (void *)(raw + (-(uintptr_t)raw & (LINE - 1)));
 	memset(mem, 0, sizeof(*mem));
+	mem->raw = raw;
 	mem->world = w;
 	mem->page_size = page;
 	mem->gate = params->gate;
@@ -127,11 +134,15 @@ static void take_down(struct vms_memory *mem)
 {
 	struct space *s = &mem->space;
 	uint64_t first = s->first, last = s->last;
+	struct table_edit all;
 	struct map m;
 
 	lock_take(&s->lock);
-	table_fini(&mem->table);
-	table_init(&mem->table, mem->world);
+	/* Who marks a block that it holds may look at the table meanwhile. All of it goes, so that
+	 * takes no memory. */
+	table_edit_init(&all, &mem->table);
+	if (!table_edit_set(&all, 0, UINT64_MAX, NULL))
+		table_edit_publish(&all);
 	for (uint64_t addr = first; space_find(s, addr, &m); addr = m.last + 1) {
 		block_of(m.obj)->shown -= m.last - m.start + 1;
 		block_of(m.obj)->slots--;
@@ -161,7 +172,10 @@ void vms_memory_unref(struct vms_memory *mem)
 	if (!mem || atomic_fetch_sub_explicit(&mem->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	take_down(mem);
-	vms_memory_synchronize(mem);
+	if (epoch_inside())
+		memory_reap(mem);
+	else
+		vms_memory_synchronize(mem);
 	memory_let_go(mem);
 }
 
@@ -179,12 +193,18 @@ void memory_bury(struct vms_block *b)
 						      memory_order_relaxed));
 }
 
-/* Free those that nobody reads; the others go back. => holds of mem */
+/* In a release call: it may be inside the same reap() of this or another memory, or of two that wait
+ * for each other. So who is in one waits for none. */
+static _Thread_local unsigned releasing;
+
+/* Free those that nobody reads; the others go back. => holds of mem, not in a bracket */
 static void reap(struct vms_memory *mem)
 {
-	struct vms_block *all = atomic_exchange_explicit(&mem->dead, NULL, memory_order_acquire);
-	struct vms_block *next, *top;
+	struct vms_block *all, *next, *top;
 
+	atomic_fetch_add(&mem->reaping, 1);
+	releasing++;
+	all = atomic_exchange(&mem->dead, NULL);
 	for (struct vms_block *b = all; b; b = next) {
 		next = b->dead;
 		if (epoch_passed(b->ended)) {
@@ -197,13 +217,62 @@ static void reap(struct vms_memory *mem)
 		while (!atomic_compare_exchange_weak_explicit(
 			&mem->dead, &top, b, memory_order_release, memory_order_relaxed));
 	}
+	releasing--;
+	atomic_fetch_sub(&mem->reaping, 1);
+}
+
+/* What others took before the call is freed, or back. */
+static void wait_for_reapers(struct vms_memory *mem)
+{
+	while (!releasing && atomic_load(&mem->reaping))
+		sched_yield();
+}
+
+/*
+ * Blocks of memories without a handle that ended inside a bracket of their thread: no other call
+ * would free them, and in the bracket nobody may wait.
+ */
+_Atomic(struct vms_memory *) memory_orphans;
+
+static void make_orphan(struct vms_memory *mem)
+{
+	struct vms_memory *top = atomic_load_explicit(&memory_orphans, memory_order_relaxed);
+
+	if (atomic_exchange(&mem->orphaned, true))
+		return;
+	memory_hold(mem);
+	do
+		mem->orphan = top;
+	while (!atomic_compare_exchange_weak_explicit(&memory_orphans, &top, mem,
+						      memory_order_release, memory_order_relaxed));
+}
+
+void memory_reap_orphans(void)
+{
+	struct vms_memory *mem, *next;
+
+	for (mem = atomic_exchange_explicit(&memory_orphans, NULL, memory_order_acquire); mem;
+	     mem = next) {
+		next = mem->orphan;
+		atomic_exchange(&mem->orphaned, false); /* sees what they buried */
+		memory_reap(mem);
+		memory_let_go(mem);
+	}
 }
 
 void memory_reap(struct vms_memory *mem)
 {
+	/* Nobody comes here any more who would try again? */
+	bool last = atomic_load_explicit(&mem->refs, memory_order_acquire) == 0;
+
+	if (epoch_inside()) {
+		if (last)
+			make_orphan(mem);
+		return;
+	}
 	memory_hold(mem);
 	reap(mem);
-	/* Nobody comes here any more who would try again. */
+	/* Not before: the handle may have gone while we had blocks in our hands. */
 	if (atomic_load_explicit(&mem->refs, memory_order_acquire) == 0)
 		while (atomic_load_explicit(&mem->dead, memory_order_acquire)) {
 			epoch_synchronize();
@@ -216,7 +285,10 @@ void vms_memory_synchronize(struct vms_memory *mem)
 {
 	epoch_synchronize();
 	memory_hold(mem);
+	/* They may put back what they looked at too early. */
+	wait_for_reapers(mem);
 	reap(mem);
+	wait_for_reapers(mem);
 	memory_let_go(mem);
 }
 

@@ -48,9 +48,13 @@ struct vms_memory {
 	struct listener *listeners;	    /* [lock] in the order they came */
 	struct vms_block *blocks;	    /* [lock] that are not freed, by next */
 	uint64_t n_blocks;		    /* [lock] */
-	uint64_t edits, gated;		    /* [lock] */
+	uint64_t gated;			    /* [lock] */
 	bool broken;			    /* [lock] */
 	_Atomic(struct vms_block *) dead;   /* ended, not freed; by dead */
+	atomic_uint reaping;		    /* threads that have taken `dead` and free of it */
+	atomic_bool orphaned;		    /* on the list of those that end later (memory.c) */
+	struct vms_memory *orphan;	    /* by this */
+	void *raw;			    /* [I] what was allocated: the struct is aligned in it */
 	struct lock dirty_lock;		    /* LOCK_OBJECT; dirty.c */
 	/* [lock and dirty_lock to change; either to read, or a section for external ones] */
 	_Atomic(struct vms_dirty *) log[VMS_DIRTY_LOGS];
@@ -58,13 +62,17 @@ struct vms_memory {
 	char name[32];			    /* [I] */
 };
 
-/* Frees blocks that ended and that nobody can read any more. => no lock, not in a section. */
+/* Frees blocks that ended and that nobody can read any more. In a bracket: a later call does, if
+ * there is none the end of the bracket. => no lock */
 void memory_reap(struct vms_memory *mem);
 static inline void memory_reap_soon(struct vms_memory *mem)
 {
 	if (atomic_load_explicit(&mem->dead, memory_order_relaxed))
 		memory_reap(mem);
 }
+/* A bracket ended: memories that ended in it go. */
+extern _Atomic(struct vms_memory *) memory_orphans __attribute__((visibility("hidden")));
+void memory_reap_orphans(void);
 /* A block's count fell to 0. Any lock may be held. */
 void memory_bury(struct vms_block *b);
 void memory_hold(struct vms_memory *mem);

@@ -99,6 +99,9 @@ int vms_enter(struct vms_port *port)
 void vms_leave(struct vms_port *port)
 {
 	epoch_leave_inline();
+	if (__builtin_expect(atomic_load_explicit(&memory_orphans, memory_order_relaxed) != NULL, 0) &&
+	    !epoch_inside())
+		memory_reap_orphans();
 }
 
 /* ---- Looking ---- */

@@ -98,14 +98,6 @@ uint64_t slow_write(struct vms_block *b, uint64_t off, const void *buf, uint64_t
 /* Mark what was written, if anything was, and drop the count. => in a section */
 void slow_drop(struct vms_block *b, uint64_t off, uint64_t gpa, uint64_t written);
 
-/* Counts of blocks were dropped. => not in a section of ours; the caller may be in a bracket */
-static inline void port_reap(struct vms_memory *mem)
-{
-	if (__builtin_expect(atomic_load_explicit(&mem->dead, memory_order_relaxed) != NULL, 0) &&
-	    !epoch_inside())
-		memory_reap(mem);
-}
-
 /* ---- Bytes, for other files (bytes.c) ---- */
 
 enum move_verb { MOVE_READ, MOVE_WRITE, MOVE_FILL };
