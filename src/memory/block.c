@@ -447,7 +447,7 @@ int vms_block_info(struct vms_block *block, struct vms_block_info *info)
 		.fd_off = block->fd_off,
 		.page_size = block->page_size,
 		.slots = atomic_load_explicit(&block->slots, memory_order_relaxed),
-		.pins = atomic_load_explicit(&block->pins, memory_order_relaxed),
+		.pins = atomic_load_explicit(&block->pins, memory_order_relaxed) & ~PINS_DISCARD,
 		.resident = block_host_resident(block),
 	};
 	memcpy(info->name, block->name, sizeof(info->name));

@@ -49,7 +49,7 @@ struct vms_block {
 	bool removed;			 /* [memory's lock] */
 	uint64_t shown;			 /* [memory's lock] bytes of slots */
 	_Atomic(uint64_t) slots;	 /* [memory's lock to change] that show it */
-	atomic_uint pins;		 /* spans that are open */
+	atomic_uint pins;		 /* spans that are open, and PINS_DISCARD */
 	_Atomic(uint64_t) *bits;	 /* [I] dirty; NULL: SLOW */
 	/* [dirty's lock, but for the array's words] by running log; NULL: not a log that is ours */
 	uint64_t *log[VMS_DIRTY_LOGS];
@@ -61,6 +61,39 @@ struct vms_block {
 static inline struct vms_block *block_of(struct vms_object *obj)
 {
 	return (struct vms_block *)obj;
+}
+
+/*
+ * A discard looks whether there are pins and keeps new ones out in one step: else a device could be
+ * given pages that go at once.
+ */
+#define PINS_DISCARD (1u << 31)
+
+/* False: a discard is under way. It holds the memory's lock. */
+static inline bool block_pin(struct vms_block *b)
+{
+	if (!(atomic_fetch_add(&b->pins, 1) & PINS_DISCARD))
+		return true;
+	atomic_fetch_sub(&b->pins, 1);
+	return false;
+}
+
+static inline void block_unpin(struct vms_block *b)
+{
+	atomic_fetch_sub(&b->pins, 1);
+}
+
+/* False: it is pinned. => the memory's lock, until the end of it */
+static inline bool block_discard_begin(struct vms_block *b)
+{
+	unsigned none = 0;
+
+	return atomic_compare_exchange_strong(&b->pins, &none, PINS_DISCARD);
+}
+
+static inline void block_discard_end(struct vms_block *b)
+{
+	atomic_fetch_sub(&b->pins, PINS_DISCARD);
 }
 
 /* Bytes of a dirty bitmap: whole 64-bit words. */

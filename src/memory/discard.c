@@ -40,13 +40,23 @@ static void tell(struct vms_memory *mem, struct vms_block *b, uint64_t off, uint
 	listeners_discard(mem, b, from, to - from);
 }
 
-static int discard_direct(struct vms_memory *mem, struct vms_block *b, uint64_t off, uint64_t len,
-			  uint64_t *freed) REQUIRES(mem->space.lock)
+static int fail_pinned(const struct discard *d)
 {
-	int err = block_host_discard(b, off, len, freed);
+	return fail(-EBUSY, "discard: a span pins the block at %#" PRIx64, d->at);
+}
 
+static int discard_direct(const struct discard *d, struct vms_block *b, uint64_t off, uint64_t len,
+			  uint64_t *freed)
+{
+	int err;
+
+	space_held(&d->mem->space);
+	if (!block_discard_begin(b))
+		return fail_pinned(d);
+	err = block_host_discard(b, off, len, freed);
 	if (err || *freed)
-		tell(mem, b, off, len);
+		tell(d->mem, b, off, len);
+	block_discard_end(b);
 	return err;
 }
 
@@ -117,10 +127,10 @@ static int discard_some(struct discard *d, uint64_t *len, uint64_t *freed)
 	*len = next_part(d, &m, off);
 	if (m.prot & VMS_SLOT_WRITE) {
 		b = block_of(m.obj);
-		if (atomic_load_explicit(&b->pins, memory_order_relaxed))
-			err = fail(-EBUSY, "discard: a span pins the block at %#" PRIx64, d->at);
-		else if (b->hva)
-			err = discard_direct(mem, b, off, *len, freed);
+		if (b->hva)
+			err = discard_direct(d, b, off, *len, freed);
+		else if (atomic_load_explicit(&b->pins, memory_order_relaxed))
+			err = fail_pinned(d);
 		else
 			vms_block_ref(b);
 	}

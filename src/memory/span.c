@@ -187,21 +187,28 @@ static int look(struct looking *k)
 	return k->partial && k->got && err < 0 ? 0 : err;
 }
 
-/* A count and a pin of each block: 0, or BUSY and none. */
+/* A count and a pin of each block: 0, or BUSY and none. First the pins, then the look: who unmaps
+ * the block and removes it finds them. */
 static int hold(struct looking *k)
 {
 	unsigned i;
 
-	for (i = 0; i < k->n; i++)
-		if (!object_ref_live(&k->piece[i].block->object))
+	for (i = 0; i < k->n; i++) {
+		struct vms_block *b = k->piece[i].block;
+
+		if (!object_ref_live(&b->object))
 			break;
-	if (i == k->n && (k->locked || !k->n || tree_seq(&k->port->mem->space.tree) == k->seq)) {
-		while (i-- > 0)
-			atomic_fetch_add(&k->piece[i].block->pins, 1);
-		return 0;
+		if (!block_pin(b)) {
+			object_unref(&b->object);
+			break;
+		}
 	}
-	while (i-- > 0)
+	if (i == k->n && (k->locked || !k->n || tree_seq(&k->port->mem->space.tree) == k->seq))
+		return 0;
+	while (i-- > 0) {
+		block_unpin(k->piece[i].block);
 		object_unref(&k->piece[i].block->object);
+	}
 	return BUSY;
 }
 
@@ -237,7 +244,7 @@ static void drop_pieces(struct span *s)
 	const struct span_piece *piece = pieces_of(s);
 
 	for (unsigned i = 0; i < s->n; i++) {
-		atomic_fetch_sub(&piece[i].block->pins, 1);
+		block_unpin(piece[i].block);
 		object_unref(&piece[i].block->object);
 	}
 	s->n = 0;
@@ -389,7 +396,7 @@ int vms_span_open(struct vms_port *port, uint64_t gpa, size_t len, uint32_t righ
 	}
 	err = span_take(port, gpa, len, rights, 0, NULL, 0, iov, iovcnt, pin, &got);
 	if (err)
-		port_reap(port->mem);
+		memory_reap_soon(port->mem);
 	return refused("span", err, gpa, len);
 }
 
@@ -419,7 +426,7 @@ int vms_span_close(struct vms_pin *pin, size_t written)
 	}
 	drop_pieces(s);
 	free_pieces(s, mem->world);
-	port_reap(mem);
+	memory_reap_soon(mem);
 	memory_let_go(mem);
 	return status;
 }
