@@ -499,8 +499,16 @@ static void count_shown(struct commit *c)
 
 static void perform(struct commit *c)
 {
+	struct tree *tree = &c->mem->space.tree;
+	bool begun;
+
 	space_held(&c->mem->space);
+	/* Spans read the tree, all else the table: who saw the new slots in one sees them in both. */
+	begun = tree_change_begin(tree);
+	table_edit_show(&c->table);
 	edit_splice(&c->edit);
+	tree_change_end(tree, begun);
+	tree_trim(tree);
 	table_edit_publish(&c->table);
 	count_shown(c);
 	listeners_commit(c->mem, c->ev, c->n);

@@ -481,13 +481,18 @@ void table_edit_init(struct table_edit *e, struct table *t)
 	};
 }
 
+void table_edit_show(struct table_edit *e)
+{
+	for (struct table_node *n = e->fresh; n; n = n->next)
+		n->fresh = false;
+	atomic_store_explicit(&e->table->root, e->root ? e->root : no_root(), memory_order_release);
+}
+
 void table_edit_publish(struct table_edit *e)
 {
 	struct table_node *next;
 
-	for (struct table_node *n = e->fresh; n; n = n->next)
-		n->fresh = false;
-	atomic_store_explicit(&e->table->root, e->root ? e->root : no_root(), memory_order_release);
+	table_edit_show(e);
 	e->table->bytes += (uint64_t)e->bytes;
 	for (struct table_node *n = e->stale; n; n = next) {
 		next = n->next;

@@ -68,6 +68,9 @@ void table_edit_init(struct table_edit *e, struct table *t);
  */
 int table_edit_set(struct table_edit *e, uint64_t first, uint64_t last,
 		   const struct table_entry *entry);
+/* The first half: readers see it. It has no host call, so it may lie inside a tree's change; then
+ * publish. */
+void table_edit_show(struct table_edit *e);
 void table_edit_publish(struct table_edit *e);
 void table_edit_abort(struct table_edit *e);
 

@@ -248,7 +248,8 @@ static void splice(struct tree *t, const struct plan *p)
 			tree_replace(t, first, last, cur, w->cur_n);
 	}
 	tree_change_end(t, begun);
-	tree_trim(t);
+	if (begun)
+		tree_trim(t); /* else who began: it may call the host */
 }
 
 void edit_splice(struct edit *e)

@@ -86,7 +86,8 @@ int edit_update(struct edit *e, uint64_t first, uint64_t last,
 		void (*fn)(struct map *piece, void *arg), void *arg);
 int edit_prepare(struct edit *e);
 void edit_commit(struct edit *e);
-/* The same in two steps. In between the change stands, and the plan can still be read. */
+/* The same in two steps. In between the change stands, and the plan can still be read. Inside a change
+ * of the tree that the caller began (tree.h), the caller trims the tree. */
 void edit_splice(struct edit *e);
 void edit_finish(struct edit *e);
 void edit_abort(struct edit *e); /* after commit, or a second time: nothing */
