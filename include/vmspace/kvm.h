@@ -74,8 +74,8 @@ VMS_API int vms_kvm_attach(struct vms_memory *mem, int vm_fd, const struct vms_k
  * fine. Since: 0.4 */
 VMS_API void vms_kvm_detach(struct vms_kvm *kvm);
 
-/* vms_kvm_vcpu_add - a new vCPU, whose ring is to be read. Without rings: nothing to do. Returns: 0,
- * or -ENOMEM, what mmap answered. Since: 0.4 */
+/* vms_kvm_vcpu_add - a new vCPU, before it runs. Its ring is ours alone from now on. Without rings:
+ * nothing to do. Returns: 0, or -ENOMEM, what mmap answered. Since: 0.4 */
 VMS_API int vms_kvm_vcpu_add(struct vms_kvm *kvm, int vcpu_fd);
 
 struct vms_kvm_info {
@@ -93,7 +93,7 @@ VMS_API int vms_kvm_info(struct vms_kvm *kvm, struct vms_kvm_info *info);
  *
  * [off, off + len) of gmem_fd (KVM_CREATE_GUEST_MEMFD of the same machine; duplicated). hva: where
  * the caller has mapped it, until the slot has gone, or NULL; then accesses through ports are
- * -ENOTSUP. KVM logs no writes to it.
+ * -ENOTSUP. KVM logs no writes to it, and has none that is ROM (-ENOTSUP of the edit).
  * Returns: as vms_slot_map_slow; -EBADF. Since: 0.4
  */
 VMS_API int vms_kvm_guest_memfd(struct vms_edit *edit, uint64_t gpa, uint64_t len, int gmem_fd,

@@ -220,6 +220,8 @@ static int back_of(const struct vms_kvm *k, const struct vms_slot_info *info, st
 	if (info->kind == VMS_BLOCK_SLOW) {
 		if (info->block->slow != &guest_ops)
 			return 0;
+		if (!(info->access & VMS_SLOT_WRITE))
+			return fail(-ENOTSUP, "KVM has no read-only slots of guest_memfd");
 		*back = (struct kvm_back){ .block = info->block,
 					   .off = info->off,
 					   .hva = info->off,

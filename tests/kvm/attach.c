@@ -13,12 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "check.h"
 
 #include "base/epoch.h"
 #include "fake.h"
 #include "random.h"
+#include "vmspace/access.h"
 #include "vmspace/kvm.h"
 
 #define P      UINT64_C(4096)
@@ -433,6 +435,63 @@ static void test_managed(void **state)
 	vms_block_unref(b);
 	vms_object_unref(obj);
 	vms_arena_unref(arena);
+	end();
+}
+
+/* Slots of guest_memfd, which need no KVM that has it: any file will do here. */
+static void test_guest_memfd(void **state)
+{
+	const struct fake_slot *s;
+	unsigned char *at;
+	struct vms_port *port;
+	struct vms_edit *e;
+	uint64_t freed = 0;
+	uint16_t value;
+	int fd;
+
+	begin(MANUAL, true);
+	quiet = true;
+	fd = memfd_create("guest", 0);
+	assert_ok(ftruncate(fd, 32 * P));
+	at = mmap(NULL, 32 * P, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ok(attach());
+	e = edit();
+	assert_int_equal(vms_kvm_guest_memfd(e, 0, 8 * P, fd, 8, at), -EINVAL);
+	assert_int_equal(vms_kvm_guest_memfd(e, 0, 8 * P, fd, 0, at + 8), -EINVAL);
+	assert_int_equal(vms_kvm_guest_memfd(e, 0, 0, fd, 0, at), -EINVAL);
+	assert_int_equal(vms_kvm_guest_memfd(e, 0, 8 * P, -1, 0, at), -EBADF);
+	assert_ok(vms_kvm_guest_memfd(e, 0, 8 * P, fd, 16 * P, at + 16 * P));
+	assert_ok(vms_kvm_guest_memfd(e, 20 * P, 8 * P, fd, 0, NULL));
+	assert_ok(vms_edit_commit(e));
+	s = fake_find(&machine, 0);
+	assert_true(s && s->flags == KVM_MEM_GUEST_MEMFD && s->gmem_off == 16 * P);
+	assert_true(s->hva == (uintptr_t)at + 16 * P && s->gmem_fd >= 0 && s->gmem_fd != fd);
+	log_begin(0);
+	/* Parts keep their offsets; those that stay come back, as KVM cuts none. */
+	assert_ok(unmap_one(2, 1));
+	s = fake_find(&machine, 3 * P);
+	assert_true(s && s->gpa == 3 * P && s->bytes == 5 * P && s->gmem_off == 19 * P);
+	assert_true(s->hva == (uintptr_t)at + 19 * P && !s->dirty);
+	assert_null(fake_find(&machine, 2 * P));
+	/* It cannot be ROM, and is no move. */
+	e = edit();
+	assert_ok(vms_slot_protect(e, 3 * P, P, RO));
+	assert_int_equal(vms_edit_commit(e), -ENOTSUP);
+	/* Ports, where it is mapped. */
+	assert_ok(vms_port_create(mem, NULL, &port));
+	assert_ok(vms_store_le16(port, 3 * P, 0x1234));
+	assert_int_equal(at[19 * P], 0x34);
+	assert_ok(vms_load_le16(port, 3 * P, &value));
+	assert_int_equal(value, 0x1234);
+	assert_int_equal(vms_store_le16(port, 20 * P, 1), -ENOTSUP);
+	assert_int_equal(vms_load_le16(port, 20 * P, &value), -ENOTSUP);
+	vms_port_unref(port);
+	assert_ok(vms_discard(mem, 3 * P, P, &freed, NULL));
+	assert_int_equal(freed, P);
+	assert_int_equal(at[19 * P], 0);
+	assert_ok(unmap_one(0, 30));
+	munmap(at, 32 * P);
+	close(fd);
 	end();
 }
 
@@ -887,6 +946,44 @@ static void test_stale_entries(void **state)
 	end();
 }
 
+static int guest_run(void *arg)
+{
+	struct vms_edit *e;
+	int err = vms_edit_begin(mem, &e);
+
+	if (err)
+		return err;
+	err = vms_kvm_guest_memfd(e, 0, 8 * P, *(int *)arg, 0, NULL);
+	vms_edit_abort(e);
+	return err;
+}
+
+static void guest_check(void *arg, int result, bool failed)
+{
+	assert_int_equal(result, failed ? -ENOMEM : 0);
+}
+
+static void nothing(void *arg)
+{
+}
+
+static void test_fail_guest_memfd(void **state)
+{
+	int fd = memfd_create("guest", 0);
+	struct sweep s = { .world = &machine.test,
+			   .set_up = nothing,
+			   .run = guest_run,
+			   .check = guest_check,
+			   .tear_down = nothing,
+			   .arg = &fd,
+			   .mask = 1u << CALL_ALLOC | 1u << CALL_FD_DUP };
+
+	begin(BITMAP, true);
+	sweep(&s);
+	end();
+	close(fd);
+}
+
 /* Rings that KVM does not reset: their pages do not trap, so they count until it does. */
 static void test_fail_reset(void **state)
 {
@@ -943,14 +1040,23 @@ static void test_fail_clear(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shown),	    cmocka_unit_test(test_gate),
-		cmocka_unit_test(test_refused),	    cmocka_unit_test(test_managed),
-		cmocka_unit_test(test_random_gate), cmocka_unit_test(test_random_no_gate),
-		cmocka_unit_test(test_fail_edit),   cmocka_unit_test(test_broken),
-		cmocka_unit_test(test_fail_attach), cmocka_unit_test(test_fail_log),
-		cmocka_unit_test(test_fail_clear),  cmocka_unit_test(test_undone_bits),
-		cmocka_unit_test(test_parts),	    cmocka_unit_test(test_stale_entries),
+		cmocka_unit_test(test_shown),
+		cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_managed),
+		cmocka_unit_test(test_guest_memfd),
+		cmocka_unit_test(test_random_gate),
+		cmocka_unit_test(test_random_no_gate),
+		cmocka_unit_test(test_fail_edit),
+		cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_fail_attach),
+		cmocka_unit_test(test_fail_log),
+		cmocka_unit_test(test_fail_clear),
+		cmocka_unit_test(test_undone_bits),
+		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_stale_entries),
 		cmocka_unit_test(test_fail_reset),
+		cmocka_unit_test(test_fail_guest_memfd),
 	};
 
 	if (argc > 1)
