@@ -8,7 +8,8 @@
  *	commit, cancel	the plan is dropped: what KVM does not have is freed
  *
  * Invariants:
- *	1. k->slots is what KVM has, at any moment: also when an undo failed
+ *	1. k->slots is what KVM has, at any moment: also when an undo failed. Each has a count of
+ *	   its block, which lives as long as KVM may show it
  *	2. KVM shows what may be read and has one host address a page. What may not be written is
  *	   READONLY. Slow slots are not shown, so the guest's accesses exit as a device's; one of
  *	   guest_memfd is told to KVM as such. A managed block is refused: its pages move
@@ -178,6 +179,7 @@ static int slot_delete(struct vms_kvm *k, struct kvm_slot *s)
 	kvm_slots_take(&k->slots, s);
 	s->logged = false;
 	k->deleted++;
+	object_unref(&s->back.block->object);
 	return 0;
 }
 
@@ -192,6 +194,7 @@ static int slot_create(struct vms_kvm *k, struct kvm_slot *s)
 	if (s->bits) /* KVM has read nothing of it yet */
 		memset(s->bits, 0, kvm_slot_bits_bytes(&k->slots, s));
 	kvm_slots_put(&k->slots, s);
+	object_ref(&s->back.block->object);
 	s->logged = logged;
 	k->created++;
 	return 0;
@@ -544,6 +547,7 @@ static void finish(struct vms_kvm *k)
 	{
 		kvm_set(k, s, 0, 0, false);
 		kvm_slot_free_bits(&k->slots, s);
+		object_unref(&s->back.block->object);
 	}
 	if (k->manual)
 		enable(k, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0);
@@ -602,6 +606,7 @@ void vms_kvm_detach(struct vms_kvm *k)
 	lock_drop(&mem->space.lock);
 	vms_memory_unlisten(mem, &kvm_ops, k);
 	finish(k);
+	memory_reap_soon(mem);
 	vms_memory_unref(mem);
 }
 

@@ -12,7 +12,7 @@
  *	   reads it at once misses a write that did not trap. With manual clearing it is marked,
  *	   then cleared, then read by who harvests (dirty.h)
  *	2. Manual: a bit is cleared only if a read has shown it since: the slot's `bits` are those.
- *	   A bit that came later is in no log yet
+ *	   A bit that came later is in no log yet. With an external log each read clears
  *	3. What names a slot is used while the slot has that id: rings are emptied before an id
  *	   goes to another slot
  *	4. A slot without `bits` is not read. KVM may go on to log it, where it refused to stop
@@ -85,19 +85,6 @@ static void mark_bits(const struct vms_kvm *k, const struct kvm_slot *s)
 		mark(k, s, pages - run, run);
 }
 
-static int read_bits(struct vms_kvm *k, struct kvm_slot *s)
-{
-	struct kvm_dirty_log log = { .slot = k->first_slot + s->id, .dirty_bitmap = s->bits };
-	int err = k->world->ioctl(k->world, k->fd, KVM_GET_DIRTY_LOG, &log);
-
-	if (err) {
-		memset(s->bits, 0, kvm_slot_bits_bytes(&k->slots, s)); /* who knows what is in it */
-		return fail(err, "KVM does not tell what was written to slot %u", log.slot);
-	}
-	mark_bits(k, s);
-	return 0;
-}
-
 /* Pages [first, end) of a slot; bits outside are zero in what KVM is given. first and end are
  * multiples of 64, or the slot's end. */
 static int clear_words(struct vms_kvm *k, struct kvm_slot *s, uint64_t first, uint64_t end)
@@ -118,6 +105,38 @@ static bool trim(const uint64_t *bits, uint64_t *word, uint64_t *end)
 	while (*end > *word && !bits[*end - 1])
 		(*end)--;
 	return *word < *end;
+}
+
+/*
+ * Who harvests an external log tells nobody here: what is read for it is cleared at once, else each
+ * read would give it all that was ever written. 1: cleared; 0: not to be; or what KVM answered.
+ */
+static int clear_read(struct vms_kvm *k, struct kvm_slot *s)
+{
+	uint32_t logging = atomic_load_explicit(&k->mem->logging, memory_order_relaxed);
+	uint64_t pages = kvm_slot_len(s) / k->slots.page, word = 0, end = (pages + 63) / 64;
+	int err;
+
+	if (!k->manual || !(logging & LOGGING_EXTERNAL) || !trim(s->bits, &word, &end))
+		return 0;
+	err = clear_words(k, s, word * 64, min_u64(end * 64, pages));
+	return err ? err : 1;
+}
+
+static int read_bits(struct vms_kvm *k, struct kvm_slot *s)
+{
+	struct kvm_dirty_log log = { .slot = k->first_slot + s->id, .dirty_bitmap = s->bits };
+	int err = k->world->ioctl(k->world, k->fd, KVM_GET_DIRTY_LOG, &log), cleared;
+
+	if (err) {
+		memset(s->bits, 0, kvm_slot_bits_bytes(&k->slots, s)); /* who knows what is in it */
+		return fail(err, "KVM does not tell what was written to slot %u", log.slot);
+	}
+	cleared = clear_read(k, s);
+	mark_bits(k, s);
+	if (cleared > 0)
+		memset(s->bits, 0, kvm_slot_bits_bytes(&k->slots, s));
+	return cleared < 0 ? cleared : 0;
 }
 
 /* Clear what was read of pages [first, last]. Where KVM refuses, the bits come again with the next
