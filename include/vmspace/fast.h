@@ -58,20 +58,21 @@ static inline void *vms_fast_at(const struct vms_fast *fast, uint64_t gpa, unsig
 				uint64_t right, uint64_t *more)
 {
 	uint64_t root = __atomic_load_n(fast->root, __ATOMIC_ACQUIRE);
-	unsigned shift = (unsigned)(root & VMS_FAST_ROOT_SHIFT);
+	unsigned shift = (unsigned)root; /* its low 6 bits */
+	uint64_t i = gpa >> (shift & VMS_FAST_ROOT_SHIFT);
 	const struct vms_fast_entry *e =
 		(const struct vms_fast_entry *)(uintptr_t)(root & ~VMS_FAST_ROOT_SHIFT);
 
-	if (__builtin_expect(!root || gpa >> shift >= VMS_FAST_ENTRIES || gpa & (size - 1), 0))
+	if (__builtin_expect(i >= VMS_FAST_ENTRIES || gpa & (size - 1), 0))
 		return NULL;
-	e += gpa >> shift;
-	while (e->at & VMS_FAST_NODE) {
+	e += i;
+	while (__builtin_expect((e->at & (right | VMS_FAST_SLOW | VMS_FAST_NODE)) != right, 0)) {
+		if (!(e->at & VMS_FAST_NODE))
+			return NULL;
 		shift -= VMS_FAST_LEVEL;
 		e = (const struct vms_fast_entry *)(uintptr_t)(e->at & ~VMS_FAST_ROOT_SHIFT);
-		e += gpa >> shift & (VMS_FAST_ENTRIES - 1);
+		e += gpa >> (shift & VMS_FAST_ROOT_SHIFT) & (VMS_FAST_ENTRIES - 1);
 	}
-	if (__builtin_expect((e->at & (right | VMS_FAST_SLOW)) != right, 0))
-		return NULL;
 	*more = e->more;
 	return (void *)(uintptr_t)((e->at & ~VMS_FAST_BITS) + gpa);
 }

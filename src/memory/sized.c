@@ -40,12 +40,9 @@ static COLD int move_cold(struct vms_port *port, uint64_t gpa, unsigned size, co
 TOUCH_INLINE const struct table_entry *find(const struct vms_port *port, uint64_t gpa,
 					    unsigned size, uint32_t access)
 {
-	const struct table_entry *e = table_find(table_root(port->mem), gpa);
-
-	if (__builtin_expect(
-		    !e || (e->at & (access | ENTRY_SLOW)) != access || (gpa & (size - 1)) != 0, 0))
+	if (__builtin_expect((gpa & (size - 1)) != 0, 0))
 		return NULL;
-	return e;
+	return table_find_direct(table_root(port->mem), gpa, access);
 }
 
 TOUCH_INLINE void *host(const struct table_entry *e, uint64_t gpa)

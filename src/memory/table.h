@@ -94,23 +94,26 @@ static inline const struct table_entry *table_find(uint64_t root, uint64_t gpa)
 	return e;
 }
 
-/* The entry of gpa, if it is direct memory that grants all of `rights`, which are not 0; or NULL. */
+/*
+ * The entry of gpa, if it is direct memory that grants all of `rights`, which are not 0; or NULL.
+ * One test decides at each level. Only the low 6 bits of a shift count, as for the processor.
+ */
 static inline const struct table_entry *table_find_direct(uint64_t root, uint64_t gpa,
 							  uint64_t rights)
 {
-	unsigned shift = root & 63;
 	const struct table_entry *e = (const struct table_entry *)(uintptr_t)(root & ~UINT64_C(63));
+	unsigned shift = (unsigned)root;
+	uint64_t i = gpa >> (shift & 63);
 
-	if (__builtin_expect(gpa >> shift >= TABLE_ENTRIES, 0))
+	if (__builtin_expect(i >= TABLE_ENTRIES, 0))
 		return NULL;
-	e += gpa >> shift;
-	/* One test decides at each level, where a slot of its size ends the way. */
-	while ((e->at & (rights | ENTRY_SLOW | ENTRY_NODE)) != rights) {
-		if (__builtin_expect(!(e->at & ENTRY_NODE), 0))
+	e += i;
+	while (__builtin_expect((e->at & (rights | ENTRY_SLOW | ENTRY_NODE)) != rights, 0)) {
+		if (!(e->at & ENTRY_NODE))
 			return NULL;
 		shift -= TABLE_BITS;
 		e = (const struct table_entry *)(uintptr_t)(e->at & ~UINT64_C(63));
-		e += gpa >> shift & (TABLE_ENTRIES - 1);
+		e += gpa >> (shift & 63) & (TABLE_ENTRIES - 1);
 	}
 	return e;
 }
