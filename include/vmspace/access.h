@@ -12,7 +12,8 @@
  * All go through a port. An access takes no lock and allocates nothing; it looks the address up in
  * one table (a load or two), which is as it was before some edit or after it. Slots that touch are
  * no border for bytes and sized values. A slow slot (memory.h) is reached by its owner's calls,
- * a managed block by its object's reads and writes. No access relies on a trap.
+ * a managed block by its object's reads and writes: what lies behind it is looked up anew. No access
+ * relies on a trap.
  *
  * The guest writes meanwhile: fetch once, check what was fetched. Barriers are the caller's, but for
  * atomics. Nothing here writes a sentence to vms_last_error() but where -EINVAL or -ENOTSUP is said.
@@ -114,7 +115,8 @@ VMS_API struct vms_done vms_write_exact(struct vms_port *port, uint64_t gpa, con
 
 /* vms_copy - guest to guest, all of it, as memmove by host address: two aliases of one block may
  * overlap. A range that overlaps itself through several slots, or a slow one, is copied by pieces
- * upwards or downwards as its guest addresses say. vms_fill - all bytes become `byte`. Since: 0.4 */
+ * upwards or downwards as its guest addresses say; downwards, `done` is 0 until all is done.
+ * vms_fill - all bytes become `byte`. Since: 0.4 */
 VMS_API struct vms_done vms_copy(struct vms_port *port, uint64_t to, uint64_t from, size_t len);
 VMS_API struct vms_done vms_fill(struct vms_port *port, uint64_t gpa, int byte, size_t len);
 
@@ -223,8 +225,7 @@ VMS_API void vms_span_wrote(const struct vms_pin *pin, size_t written);
  *
  * True: the fault was made by a byte, sized or atomic access of the library to memory whose backing
  * is gone (a truncated file, a memory error): the handler returns, and the access answers -EFAULT.
- * `done` counts the whole 4 KiB pages before the fault (upward copies: exactly the bytes before it,
- * if they were whole); nothing of the page that faulted.
+ * `done` counts the bytes before the 4 KiB page that faulted.
  * False: it is somebody else's. Off until vms_recover_enable(true), as it costs each access some
  * nanoseconds. On x86-64 and aarch64; elsewhere always false. Async-signal-safe.
  * Since: 0.4
