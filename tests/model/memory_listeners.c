@@ -184,6 +184,12 @@ static int revert(void *arg, const struct vms_slot_event *ev, size_t n, int gate
 	return l->cannot_revert ? LISTENER_FAILS : 0;
 }
 
+/* Blocks are small too: to ask for their pages takes the host no long time. */
+static bool is_small(const struct nmemory *m)
+{
+	return ncells_size(m, 0, m->n) < 1000 * NPAGE;
+}
+
 static void commit(void *arg, const struct vms_slot_event *ev, size_t n)
 {
 	struct listener_model *l = arg;
@@ -194,7 +200,8 @@ static void commit(void *arg, const struct vms_slot_event *ev, size_t n)
 	for (size_t k = 0; k < n; k++) {
 		struct vms_block_info info = { .size = sizeof(info) };
 
-		if (ev[k].kind != VMS_SLOT_ADDED && vms_block_info(ev[k].before.block, &info))
+		if (ev[k].kind != VMS_SLOT_ADDED && is_small(l->m) &&
+		    vms_block_info(ev[k].before.block, &info))
 			die("no info on a block in commit");
 	}
 	for (unsigned i = 0; i < l->m->n; i++)

@@ -9,6 +9,7 @@
  * The named tests are what HAXM's slots got wrong, and how blocks that slots own come and go.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -611,6 +612,47 @@ static void standalone_rom(void **state)
 	end();
 }
 
+static pthread_barrier_t turns;
+
+/* In a bracket from the first turn to the second. */
+static void *read_meanwhile(void *arg)
+{
+	unsigned char *failed = arg;
+	uint8_t byte;
+
+	*failed = vms_enter(m.port) || vms_load8(m.port, m.at[2], &byte);
+	pthread_barrier_wait(&turns);
+	pthread_barrier_wait(&turns);
+	vms_leave(m.port);
+	return NULL;
+}
+
+/* One of another thread, too. */
+static void standalone_and_another_reader(void **state)
+{
+	unsigned char failed = 1;
+	pthread_t thread;
+	unsigned early;
+
+	begin(low);
+	struct nchange c = host(2, 6, 0, RAM);
+
+	one(c, 0);
+	assert_ok(pthread_barrier_init(&turns, NULL, 2));
+	assert_ok(pthread_create(&thread, NULL, read_meanwhile, &failed));
+	pthread_barrier_wait(&turns);
+	one(unmap(2, 6), 0);
+	one(map(2, 6, block(0), 0, RAM), 0);
+	early = c.b->released;
+	pthread_barrier_wait(&turns);
+	pthread_join(thread, NULL);
+	assert_int_equal(early, 0);
+	assert_int_equal(failed, 0);
+	synchronized();
+	pthread_barrier_destroy(&turns);
+	end();
+}
+
 /* A reader that was there before the unmap keeps the memory. */
 static void standalone_and_a_reader(void **state)
 {
@@ -817,6 +859,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(standalone_of_a_failed_edit),
 		cmocka_unit_test(standalone_rom),
 		cmocka_unit_test(standalone_and_a_reader),
+		cmocka_unit_test(standalone_and_another_reader),
 		cmocka_unit_test(standalone_and_a_span),
 		cmocka_unit_test(standalone_pairs),
 		cmocka_unit_test(plain_stays),
