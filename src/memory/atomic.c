@@ -177,19 +177,36 @@ static uint32_t access_of(enum verb verb)
 			       : VMS_SLOT_READ | VMS_SLOT_WRITE;
 }
 
+/* An aligned value lies in one page: for a plain port one look is enough. => in a section */
+static int look(const struct vms_port *port, uint64_t gpa, const struct job *j,
+		struct stretch_at *s)
+{
+	uint64_t root = table_root(port->mem);
+	uint32_t access = access_of(j->verb);
+	const struct table_entry *e;
+	int err;
+
+	if (port->plain) {
+		e = table_find(root, gpa);
+		if (!e || !e->at)
+			return -ENXIO;
+		*s = (struct stretch_at){ .gpa = gpa, .len = j->size, .entry = *e };
+		return access & ~e->at ? -EACCES : 0;
+	}
+	err = port_look(port, root, gpa, j->size, access, s);
+	if (err || s->len == j->size)
+		return err;
+	/* The port ends, or its translator knows smaller pieces. */
+	err = port_check(port, root, gpa, j->size, access);
+	return err ? err : -EINVAL;
+}
+
 /* => in a section */
 static int in_section(struct vms_port *port, uint64_t gpa, struct job *j)
 {
-	uint64_t root = table_root(port->mem);
 	struct stretch_at s;
-	int err = port_look(port, root, gpa, j->size, access_of(j->verb), &s);
+	int err = look(port, gpa, j, &s);
 
-	if (!err && s.len < j->size) {
-		/* The port ends, or its translator knows smaller pieces. */
-		err = port_check(port, root, gpa, j->size, access_of(j->verb));
-		if (!err)
-			err = -EINVAL;
-	}
 	if (err)
 		return err;
 	if (s.gpa & (j->size - 1))
