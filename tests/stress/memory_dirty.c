@@ -51,7 +51,7 @@
 #define WRITERS 2u
 #define LOGS	2u
 
-static double seconds = 2;
+static double seconds = 1.5;
 static bool refused;
 static struct vms_memory *mem;
 static struct vms_block *block[BLOCKS];
