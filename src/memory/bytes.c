@@ -200,20 +200,22 @@ static struct vms_done partial(struct vms_done r)
 
 /*
  * The usual access: a plain port, direct memory, inside one page. The host address, in a section
- * that is to be left; NULL: no, and no section.
+ * that is to be left by epoch_close(*r); NULL: no, and no section.
  */
 TOUCH_INLINE unsigned char *quick_begin(struct vms_port *port, uint64_t gpa, size_t len,
-					uint32_t access, uint64_t *more)
+					uint32_t access, struct epoch_record **r, uint64_t *more)
 {
 	const struct table_entry *e;
 
+	*r = epoch_mine();
 	/* Also false for no bytes at all. */
-	if (len - 1 >= PAGE - (gpa & (PAGE - 1)) || !port->plain || recovering() ||
-	    !epoch_enter_inline())
+	if (__builtin_expect(
+		    len - 1 >= PAGE - (gpa & (PAGE - 1)) || !*r || !port->plain || recovering(), 0))
 		return NULL;
-	e = table_find(table_root(port->mem), gpa);
-	if (__builtin_expect(!e || (e->at & (access | ENTRY_SLOW)) != access, 0)) {
-		epoch_leave_inline();
+	epoch_open(*r);
+	e = table_find_direct(table_root(port->mem), gpa, access);
+	if (__builtin_expect(!e, 0)) {
+		epoch_close(*r);
 		return NULL;
 	}
 	*more = e->more;
@@ -222,26 +224,28 @@ TOUCH_INLINE unsigned char *quick_begin(struct vms_port *port, uint64_t gpa, siz
 
 TOUCH_INLINE bool quick_read(struct vms_port *port, uint64_t gpa, void *buf, size_t len)
 {
+	struct epoch_record *r;
 	uint64_t more;
-	const unsigned char *host = quick_begin(port, gpa, len, VMS_SLOT_READ, &more);
+	const unsigned char *host = quick_begin(port, gpa, len, VMS_SLOT_READ, &r, &more);
 
 	if (!host)
 		return false;
 	touch_copy(buf, host, len);
-	epoch_leave_inline();
+	epoch_close(r);
 	return true;
 }
 
 TOUCH_INLINE bool quick_write(struct vms_port *port, uint64_t gpa, const void *buf, size_t len)
 {
+	struct epoch_record *r;
 	uint64_t more;
-	unsigned char *host = quick_begin(port, gpa, len, VMS_SLOT_WRITE, &more);
+	unsigned char *host = quick_begin(port, gpa, len, VMS_SLOT_WRITE, &r, &more);
 
 	if (!host)
 		return false;
 	touch_copy(host, buf, len);
 	dirty_wrote(port->mem, more, gpa, len);
-	epoch_leave_inline();
+	epoch_close(r);
 	return true;
 }
 
