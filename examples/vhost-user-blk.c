@@ -116,6 +116,7 @@ struct queue {
 	uint16_t last; /* of the available ring, that we have taken */
 	uint16_t used_idx;
 	uint64_t desc_uva, avail_uva, used_uva;
+	uint64_t used_gpa;
 	struct vms_ring desc, avail, used;
 	int kick, call; /* eventfds, or -1 */
 	bool enabled, broken;
@@ -253,6 +254,8 @@ static int queue_open(struct device *dev)
 	if (!err)
 		err = ring_open(dev, q->used_uva, 4 + 8 * (uint64_t)q->num,
 				VMS_SLOT_READ | VMS_SLOT_WRITE, &q->used);
+	if (!err)
+		err = vms_memory_find_user(dev->mem, q->used_uva, &q->used_gpa, NULL);
 	if (!err && !vms_ring_load16(&q->used, 2, &q->used_idx))
 		err = -EINVAL;
 	if (!err)
@@ -431,8 +434,8 @@ static int serve(struct device *dev, uint16_t head)
 	    !vms_ring_store32(&q->used, slot + 4, (uint32_t)written) ||
 	    !vms_ring_store16_release(&q->used, 2, ++q->used_idx))
 		return -EINVAL;
-	note(dev, q->used.gpa + slot, 8);
-	note(dev, q->used.gpa + 2, 2);
+	note(dev, q->used_gpa + slot, 8);
+	note(dev, q->used_gpa + 2, 2);
 	dev->requests++;
 	return 0;
 }
