@@ -240,7 +240,9 @@ static int log_sync(void *arg)
 	for (; l->n_saw; l->n_saw--) {
 		struct nblock *b = l->saw[l->n_saw - 1].b;
 
-		if (!nblock_is_alive(l->m, b))
+		/* It may have gone, and another be in its place. */
+		if (!nblock_is_alive(l->m, b) || !b->block ||
+		    l->saw[l->n_saw - 1].off + l->saw[l->n_saw - 1].len > b->bytes)
 			continue;
 		vms_dirty_mark(b->block, l->saw[l->n_saw - 1].off, l->saw[l->n_saw - 1].len);
 		listeners_told(b, l->saw[l->n_saw - 1].off, l->saw[l->n_saw - 1].len);

@@ -69,8 +69,8 @@ static void set(struct log_model *l, const struct nblock *b, uint64_t first, uin
 
 	if (!*bits)
 		*bits = calloc(pages_of(b) / 64 + 1, 8);
-	if (!*bits)
-		die("no memory for the model");
+	if (!*bits || first + n > pages_of(b))
+		die("the model is wrong");
 	for (uint64_t p = first; p < first + n; p++)
 		if (on)
 			(*bits)[p / 64] |= UINT64_C(1) << p % 64;
