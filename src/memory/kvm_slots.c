@@ -179,12 +179,12 @@ static bool clear_place(struct kvm_slots *t, const struct kvm_slot *mover, uint6
 }
 
 /* A slot that goes and is as this one shall be, but for its address. */
-static struct kvm_slot *find_mover(struct kvm_slots *t, uint64_t first, uint64_t last,
-				   const struct kvm_back *back)
+static struct kvm_slot *find_mover(struct kvm_slots *t, const struct kvm_plan *plan, uint64_t first,
+				   uint64_t last, const struct kvm_back *back)
 {
 	struct itree_node *n;
 
-	if (back->flags & KVM_SLOT_GUEST)
+	if (!plan->goes || back->flags & KVM_SLOT_GUEST)
 		return NULL;
 	for (n = itree_first(&t->by_hva, back->hva, back->hva); n;
 	     n = itree_next(n, back->hva, back->hva)) {
@@ -200,7 +200,7 @@ static struct kvm_slot *find_mover(struct kvm_slots *t, uint64_t first, uint64_t
 static int slot_comes(struct making *m, uint64_t first, uint64_t last, const struct kvm_back *back)
 {
 	struct kvm_slots *t = m->t;
-	struct kvm_slot *s = find_mover(t, first, last, back);
+	struct kvm_slot *s = find_mover(t, m->plan, first, last, back);
 
 	if (s) {
 		s->fate = KVM_SLOT_MOVES;
