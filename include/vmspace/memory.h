@@ -72,13 +72,16 @@ struct vms_memory_params {
 /*
  * vms_memory_create - an empty guest-physical address space.
  *
- * Ownership: gives one reference; blocks, ports, logs and attached backends hold one each.
+ * Ownership: gives one reference; ports, logs, edits and attached backends hold one each. A block
+ *            does not: when the last reference goes, all slots go, and blocks are left that handles
+ *            or spans hold.
  * Returns:   0, or -EINVAL, -ENOMEM
  * Since:     0.4
  */
 VMS_API int vms_memory_create(const struct vms_memory_params *params, struct vms_memory **mem);
 VMS_API struct vms_memory *vms_memory_ref(struct vms_memory *mem);
-/* NULL is fine. The last one waits as vms_memory_synchronize() does. */
+/* NULL is fine. The last one waits as vms_memory_synchronize() does; in a bracket it does not, and
+ * what ended goes when vms_leave() ends the bracket. */
 VMS_API void vms_memory_unref(struct vms_memory *mem);
 
 struct vms_range {
@@ -118,7 +121,8 @@ VMS_API int vms_memory_info(struct vms_memory *mem, struct vms_memory_info *info
  * before the call, and all blocks that died before it have been released. Spans hold their block
  * until they are closed; see vms_block_info.pins.
  *
- * Blocking:  yes, for brackets (vms_enter) that are open. Not inside one.
+ * Blocking:  yes, for brackets (vms_enter) that are open, and for release calls in other threads; in
+ *            a release call for brackets alone. Not inside a bracket.
  * Since:     0.4
  */
 VMS_API void vms_memory_synchronize(struct vms_memory *mem);
@@ -437,7 +441,8 @@ VMS_API int vms_memory_unlisten(struct vms_memory *mem, const struct vms_listene
 
 #define VMS_DIRTY_LOGS 4 /* at once, in one memory */
 
-#define VMS_DIRTY_ALL_SET  0x1u /* begins with all pages of all blocks set, later blocks too */
+/* Begins with all pages of all blocks set, later blocks too. EXTERNAL: of the slots that stand. */
+#define VMS_DIRTY_ALL_SET  0x1u
 #define VMS_DIRTY_EXTERNAL 0x2u /* bits go to the caller's memory, by guest address, at once */
 
 struct vms_dirty_params {
@@ -501,7 +506,8 @@ VMS_API void vms_dirty_mark(struct vms_block *block, uint64_t off, uint64_t len)
  * *freed: bytes that were discarded. *skipped: bytes that could not be: parts of huge pages, blocks
  * of a kind that cannot (HOST without leave to, PRIVATE files are replaced by anonymous memory), ROM
  * and slow slots without discard. Both may be NULL.
- * Returns:   0, or -EINVAL (not page aligned, len 0), -ENXIO (a hole: what lies before it is done),
+ * Returns:   0, or -EINVAL (not page aligned, len 0), -ERANGE (past the end of the 64-bit space),
+ *            -ENXIO (a hole: what lies before it is done),
  *            -EBUSY (pinned by a span), what the host answered; *freed is right in any case
  * Since:     0.4
  * Source:    reference guest-memory-access 4.8
@@ -538,7 +544,8 @@ VMS_API int vms_memory_export(struct vms_memory *mem, struct vms_shared *shares,
  * Each file must be sealed against shrinking (F_SEAL_SHRINK) unless TRUSTED: else its owner could
  * make our accesses raise SIGBUS, see vms_recover_fault().
  * Returns:   0, or -EINVAL, -EEXIST (two overlap), -EPERM (not sealed), -ERANGE (past the file's
- *            end), -EBADF, -ENOMEM
+ *            end or the limit), -EBADF, -EACCES (the descriptor may not be written), -ENOTSUP (no
+ *            regular file), -ENOMEM
  * Since:     0.4
  */
 VMS_API int vms_memory_import(const struct vms_memory_params *params, uint32_t flags,
