@@ -84,6 +84,8 @@ static int ask_owner(const struct vms_block *b, uint64_t off, uint64_t len, uint
 	else
 		return 0;
 	*freed = min_u64(*freed, len);
+	if (err > 0)
+		return fail(-EIO, "discard: the owner of a slow slot answered %d", err);
 	return err == -ENOTSUP ? 0 : err;
 }
 

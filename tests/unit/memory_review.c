@@ -249,6 +249,24 @@ static void test_pin_in_discard(void **state)
 	vms_block_unref(b);
 }
 
+/* An owner's answer that is no errno does not reach who asked. */
+static int odd_discard(void *arg, uint64_t off, uint64_t len, uint64_t *freed)
+{
+	return 1;
+}
+
+static void test_odd_discard(void **state)
+{
+	static const struct vms_slow_ops odd = { .size = sizeof(odd), .discard = odd_discard };
+	struct vms_edit *e = edit(mem);
+	uint64_t freed, skipped;
+
+	assert_ok(vms_slot_map_slow(e, 0, PAGE, &odd, NULL, VMS_SLOT_RAM));
+	assert_ok(vms_edit_commit(e));
+	assert_int_equal(vms_discard(mem, 0, PAGE, &freed, &skipped), -EIO);
+	assert_int_equal(freed, 0);
+}
+
 /* ---- What spans and accesses see of an edit ---- */
 
 static void (*host_free)(const struct world *w, void *p, size_t size);
@@ -317,6 +335,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_ends_in_bracket, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pin_in_discard, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_odd_discard, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_span_then_access, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_alignment, set_up, tear_down),
 	};
