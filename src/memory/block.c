@@ -313,7 +313,7 @@ static int attach(struct vms_block *b, const struct vms_block_params *p)
 
 int block_create(struct vms_memory *mem, const struct vms_block_params *p, struct vms_block **out)
 {
-	struct vms_block *b;
+	struct vms_block *b = NULL;
 	int err = check_params(mem, p);
 
 	if (!err)
@@ -340,7 +340,7 @@ int block_create(struct vms_memory *mem, const struct vms_block_params *p, struc
 int block_create_slow(struct vms_memory *mem, uint64_t bytes, const struct vms_slow_ops *ops,
 		      void *arg, struct vms_block **out)
 {
-	struct vms_block *b;
+	struct vms_block *b = NULL;
 	int err = block_new(mem, VMS_BLOCK_SLOW, VMS_BLOCK_STANDALONE, bytes, NULL, &b);
 
 	if (err)
