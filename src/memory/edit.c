@@ -563,7 +563,7 @@ int vms_memory_from_ranges(const struct vms_memory_params *params, const struct 
 			   size_t n, struct vms_memory **out)
 {
 	struct vms_memory *mem;
-	struct vms_edit *e;
+	struct vms_edit *e = NULL;
 	int err = vms_memory_create(params, &mem);
 
 	if (err)
