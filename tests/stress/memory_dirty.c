@@ -24,20 +24,17 @@
 #include "check.h"
 
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/epoch.h"
 #include "random.h"
+#include "refuse.h"
 #include "stress.h"
 #include "vmspace/access.h"
 #include "vmspace/fast.h"
@@ -618,24 +615,6 @@ static void window(void **state)
 
 /* ---- A host without membarrier ---- */
 
-static void refuse_membarrier(int err)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_membarrier, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)err),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog prog = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog)) {
-		printf("no seccomp here\n");
-		exit(77);
-	}
-	refused = true;
-}
-
 static void fences(void **state)
 {
 	if (refused)
@@ -652,12 +631,16 @@ int main(int argc, char **argv)
 	};
 
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "EPERM") == 0)
-			refuse_membarrier(EPERM);
-		else if (strcmp(argv[i], "ENOSYS") == 0)
-			refuse_membarrier(ENOSYS);
-		else
+		int err = strcmp(argv[i], "EPERM") == 0	   ? EPERM
+			  : strcmp(argv[i], "ENOSYS") == 0 ? ENOSYS
+							   : 0;
+
+		if (err) {
+			refuse_membarrier(err);
+			refused = true;
+		} else {
 			seconds = atof(argv[i]);
+		}
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

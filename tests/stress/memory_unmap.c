@@ -23,19 +23,16 @@
 #include "check.h"
 
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "random.h"
+#include "refuse.h"
 #include "stress.h"
 #include "vmspace/access.h"
 #include "vmspace/fast.h"
@@ -426,23 +423,6 @@ static void test(void **state)
 	vms_memory_unref(mem);
 	assert_int_equal(atomic_load(&failures), 0);
 	assert_true(atomic_load(&counts[ACCESSES]) > 0 && atomic_load(&counts[RELEASES]) > 0);
-}
-
-static void refuse_membarrier(int err)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_membarrier, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)err),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog prog = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog)) {
-		printf("no seccomp here\n");
-		exit(77);
-	}
 }
 
 int main(int argc, char **argv)

@@ -38,6 +38,7 @@ static inline int end(void **state)
 		assert_ok(vms_memory_check(*state));
 		vms_memory_unref(*state);
 	}
+	epoch_synchronize(); /* what objects retired */
 	test_world_end(&tw);
 	return 0;
 }

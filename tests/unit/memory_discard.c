@@ -9,36 +9,7 @@
 
 #include "check.h"
 
-#include "files.h"
-#include "memory/block.h"
-#include "memory/memory.h"
-#include "world.h"
-
-#define MIB (UINT64_C(1) << 20)
-
-static struct test_world tw;
-static uint64_t P;
-
-static int begin(void **state)
-{
-	static const struct vms_memory_params params = { .size = sizeof(params) };
-	struct vms_memory *mem;
-
-	P = (uint64_t)sysconf(_SC_PAGESIZE);
-	test_world_begin(&tw);
-	assert_ok(vms_memory_create(&params, &mem));
-	*state = mem;
-	return 0;
-}
-
-static int end(void **state)
-{
-	assert_ok(vms_memory_check(*state));
-	vms_memory_unref(*state);
-	epoch_synchronize(); /* what objects retired */
-	test_world_end(&tw);
-	return 0;
-}
+#include "block_kit.h"
 
 static struct vms_block *create(struct vms_memory *mem, uint32_t kind, uint64_t bytes,
 				uint32_t flags, int fd)

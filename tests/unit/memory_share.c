@@ -11,35 +11,11 @@
 
 #include "check.h"
 
-#include "memory/block.h"
-#include "memory/memory.h"
-#include "world.h"
+#include "block_kit.h"
 
 #define ROOM 8
 
 static const struct vms_memory_params params = { .size = sizeof(params) };
-static struct test_world tw;
-static uint64_t P;
-
-static int begin(void **state)
-{
-	struct vms_memory *mem;
-
-	P = (uint64_t)sysconf(_SC_PAGESIZE);
-	test_world_begin(&tw);
-	assert_ok(vms_memory_create(&params, &mem));
-	*state = mem;
-	return 0;
-}
-
-static int end(void **state)
-{
-	assert_ok(vms_memory_check(*state));
-	vms_memory_unref(*state);
-	epoch_synchronize(); /* what objects retired */
-	test_world_end(&tw);
-	return 0;
-}
 
 static struct vms_block *create(struct vms_memory *mem, uint32_t kind, uint64_t bytes,
 				uint32_t flags, int fd, uint64_t fd_off)
@@ -285,7 +261,7 @@ static int memfd(uint64_t bytes, int seals)
 	return fd;
 }
 
-static void refused(uint32_t flags, const struct vms_shared *s, size_t n, int err)
+static void import_refused(uint32_t flags, const struct vms_shared *s, size_t n, int err)
 {
 	struct vms_memory *mem = NULL;
 	int got = vms_memory_import(&params, flags, s, n, &mem);
@@ -303,7 +279,7 @@ static void is_refused(void **state)
 	struct vms_memory *mem;
 
 	vms_memory_unref(import(&good, 1));
-	refused(2, &good, 1, -EINVAL);
+	import_refused(2, &good, 1, -EINVAL);
 	for (unsigned i = 0; i < 6; i++) {
 		s[0] = good;
 		if (i == 0)
@@ -318,24 +294,24 @@ static void is_refused(void **state)
 			s[0].gpa = UINT64_MAX - P + 1;
 		else
 			s[0].uva = UINT64_MAX - P;
-		refused(0, s, 1, -EINVAL);
+		import_refused(0, s, 1, -EINVAL);
 	}
 	s[0] = good;
 	s[0].fd_off = 3 * P;
-	refused(0, s, 1, -ERANGE);
+	import_refused(0, s, 1, -ERANGE);
 	s[0].fd_off = UINT64_MAX - P + 1;
-	refused(0, s, 1, -ERANGE);
+	import_refused(0, s, 1, -ERANGE);
 	s[0] = good;
 	s[0].fd = -1;
-	refused(0, s, 1, -EBADF);
-	refused(VMS_IMPORT_TRUSTED, s, 1, -EBADF);
+	import_refused(0, s, 1, -EBADF);
+	import_refused(VMS_IMPORT_TRUSTED, s, 1, -EBADF);
 	s[0] = s[1] = good;
 	s[1].gpa = P;
-	refused(0, s, 2, -EEXIST);
+	import_refused(0, s, 2, -EEXIST);
 	/* Who may truncate it must be trusted. */
 	s[0] = good;
 	s[0].fd = open_one;
-	refused(0, s, 1, -EPERM);
+	import_refused(0, s, 1, -EPERM);
 	assert_ok(vms_memory_import(&params, VMS_IMPORT_TRUSTED, s, 1, &mem));
 	vms_memory_unref(mem);
 	close(fd);
