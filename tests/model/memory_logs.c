@@ -100,7 +100,9 @@ static void show_external(unsigned char *bits, const struct nblock *b, uint64_t 
 	}
 }
 
-/* [off, off + len) of b was written: at gpa, or (0) by somebody who names the block. */
+/* [off, off + len) of b was written: at gpa, or (NAMED) by somebody who names the block. */
+#define NAMED UINT64_MAX /* not in any external log's range */
+
 static void wrote(struct nblock *b, uint64_t gpa, uint64_t off, uint64_t len)
 {
 	uint64_t first = off / NPAGE, n = (off + len - 1) / NPAGE - first + 1;
@@ -116,19 +118,17 @@ static void wrote(struct nblock *b, uint64_t gpa, uint64_t off, uint64_t len)
 		}
 		for (uint64_t p = first; p < first + n; p++) {
 			show_external(l->may, b, p);
-			if (!gpa)
+			if (gpa == NAMED)
 				show_external(l->must, b, p);
 		}
-		gpa /= NPAGE;
-		if (gpa && gpa / 8 < EXTERNAL_BYTES)
-			l->must[gpa / 8] |= (unsigned char)(1u << gpa % 8);
-		gpa *= NPAGE;
+		if (gpa / NPAGE / 8 < EXTERNAL_BYTES)
+			l->must[gpa / NPAGE / 8] |= (unsigned char)(1u << gpa / NPAGE % 8);
 	}
 }
 
 static void told(struct nblock *b, uint64_t off, uint64_t len)
 {
-	wrote(b, 0, off, len);
+	wrote(b, NAMED, off, len);
 }
 
 /* ---- Harvests ---- */
@@ -360,7 +360,7 @@ const char *logs_step(struct nmemory *m, bool waits)
 	case 0:
 		describe("mark block %u [%#" PRIx64 ", +%#" PRIx64 ")", index_of(b), off, len);
 		vms_dirty_mark(b->block, off, len);
-		wrote(b, 0, off, len);
+		wrote(b, NAMED, off, len);
 		return NULL;
 	case 1:
 		listeners_saw(b, off, len);
