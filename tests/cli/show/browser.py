@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A headless Chromium, spoken to over two pipes (--remote-debugging-pipe): no port, no package."""
 import base64
+import fcntl
 import json
 import os
 import select
@@ -17,17 +18,24 @@ def find():
     return os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, NAMES)), None)
 
 
+def pipe():
+    """A pipe whose ends are none of a program's own descriptors, also where ours are closed."""
+    low = os.pipe()
+    ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in low]
+    for fd in low:
+        os.close(fd)
+    return ends
+
+
 class Browser:
     def __init__(self, program, width=1280, height=1000, dark=False):
         self.profile = tempfile.mkdtemp(prefix='vmspace-browser-')
-        to_r, self.to = os.pipe()
-        self.back, back_w = os.pipe()
+        to_r, self.to = pipe()
+        self.back, back_w = pipe()
 
         def channels():  # the browser reads 3 and writes 4
-            a, b = os.dup(to_r), os.dup(back_w)
-            a, b = (os.dup(a), os.dup(b)) if min(a, b) < 5 else (a, b)
-            os.dup2(a, 3)
-            os.dup2(b, 4)
+            os.dup2(to_r, 3)
+            os.dup2(back_w, 4)
         self.process = subprocess.Popen(
             [program, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--hide-scrollbars',
              '--no-first-run', '--disable-background-networking', '--remote-debugging-pipe',
