@@ -213,7 +213,7 @@ static int in_section(struct vms_port *port, uint64_t gpa, struct job *j)
 		return -EINVAL;
 	if (s.entry.at & ENTRY_SLOW)
 		return -ENOTSUP;
-	j->at = (unsigned char *)(uintptr_t)((s.entry.at & ~ENTRY_BITS) + s.gpa);
+	j->at = entry_host(&s.entry, s.gpa);
 	if (!recovering())
 		perform(j);
 	else

@@ -87,7 +87,7 @@ static uint64_t touch_guarded(struct careful *c, bool guest_to, bool guest_from,
 static uint64_t touch(struct vms_memory *mem, const struct stretch_at *s, const struct move *m,
 		      uint64_t at)
 {
-	unsigned char *host = (unsigned char *)(uintptr_t)((s->entry.at & ~ENTRY_BITS) + s->gpa);
+	unsigned char *host = entry_host(&s->entry, s->gpa);
 	uint64_t done = s->len, wrote = done;
 
 	if (recovering()) {
@@ -219,7 +219,7 @@ TOUCH_INLINE unsigned char *quick_begin(struct vms_port *port, uint64_t gpa, siz
 		return NULL;
 	}
 	*more = e->more;
-	return (unsigned char *)(uintptr_t)((e->at & ~ENTRY_BITS) + gpa);
+	return entry_host(e, gpa);
 }
 
 TOUCH_INLINE bool quick_read(struct vms_port *port, uint64_t gpa, void *buf, size_t len)
@@ -294,9 +294,7 @@ struct copy {
 
 static unsigned char *host_of(const struct stretch_at *s)
 {
-	return s->entry.at & ENTRY_SLOW
-		       ? NULL
-		       : (unsigned char *)(uintptr_t)((s->entry.at & ~ENTRY_BITS) + s->gpa);
+	return s->entry.at & ENTRY_SLOW ? NULL : entry_host(&s->entry, s->gpa);
 }
 
 /* Both are direct, and as long as each other. Bytes done. */

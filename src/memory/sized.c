@@ -45,11 +45,6 @@ TOUCH_INLINE const struct table_entry *find(const struct vms_port *port, uint64_
 	return table_find_direct(table_root(port->mem), gpa, access);
 }
 
-TOUCH_INLINE void *host(const struct table_entry *e, uint64_t gpa)
-{
-	return (void *)(uintptr_t)((e->at & ~ENTRY_BITS) + gpa);
-}
-
 /* ---- Warm ---- */
 
 static bool in_range(const struct vms_port *port, uint64_t gpa, unsigned size, uint32_t access)
@@ -78,7 +73,7 @@ static __attribute__((noinline)) int load_warm(struct vms_port *port, uint64_t g
 	int err = 0;
 
 	if (e)
-		own_store(raw, size, touch_load(host(e, gpa), size));
+		own_store(raw, size, touch_load(entry_host(e, gpa), size));
 	if (r)
 		epoch_close(r);
 	if (!e)
@@ -99,7 +94,7 @@ static __attribute__((noinline)) int store_warm(struct vms_port *port, uint64_t 
 	unsigned char bytes[8];
 
 	if (e) {
-		touch_store(host(e, gpa), size, raw);
+		touch_store(entry_host(e, gpa), size, raw);
 		dirty_wrote(port->mem, e->more, gpa, size);
 	}
 	if (r)
@@ -150,7 +145,7 @@ static __attribute__((noinline)) int store_again(struct epoch_record *r, struct 
 		e = find(port, gpa, bits / 8, VMS_SLOT_READ);                       \
 		if (__builtin_expect(!e, 0))                                        \
 			return load_again(r, port, gpa, value, bits / 8 | (order)); \
-		raw = (uint##bits##_t)touch_load(host(e, gpa), bits / 8);           \
+		raw = (uint##bits##_t)touch_load(entry_host(e, gpa), bits / 8);           \
 		epoch_close(r);                                                     \
 		*value = TURN(bits, order, raw);                                    \
 		return 0;                                                           \
@@ -169,7 +164,7 @@ static __attribute__((noinline)) int store_again(struct epoch_record *r, struct 
 		e = find(port, gpa, bits / 8, VMS_SLOT_WRITE);               \
 		if (__builtin_expect(!e, 0))                                 \
 			return store_again(r, port, gpa, raw, bits / 8);     \
-		touch_store(host(e, gpa), bits / 8, raw);                    \
+		touch_store(entry_host(e, gpa), bits / 8, raw);                    \
 		dirty_wrote(port->mem, e->more, gpa, bits / 8);              \
 		epoch_close(r);                                              \
 		return 0;                                                    \

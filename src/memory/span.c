@@ -481,7 +481,7 @@ static int lend(struct loan *l, const struct stretch_at *s, uint32_t rights)
 static void lend_iov(const struct stretch_at *s, struct iovec *iov, int room, int *n,
 		     unsigned char **end)
 {
-	unsigned char *at = (unsigned char *)(uintptr_t)((s->entry.at & ~ENTRY_BITS) + s->gpa);
+	unsigned char *at = entry_host(&s->entry, s->gpa);
 
 	if (*n && at == *end) {
 		if (*n <= room)

@@ -41,6 +41,12 @@ struct table_entry {
 	uint64_t more;
 };
 
+/* Where a direct entry has gpa in this process. */
+static inline void *entry_host(const struct table_entry *e, uint64_t gpa)
+{
+	return (void *)(uintptr_t)((e->at & ~ENTRY_BITS) + gpa);
+}
+
 struct table_node; /* begins with its entries; 64-byte aligned */
 
 struct table {
