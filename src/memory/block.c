@@ -23,7 +23,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/fail.h"
 #include "base/range.h"
@@ -33,7 +32,6 @@
 #include "object/content.h"
 
 #define BYTES_MAX (UINT64_C(1) << 62)
-#define BITS_HEAP 512u /* bytes of dirty bits that are no mapping of their own */
 
 static atomic_uint_fast64_t last_id;
 
@@ -179,45 +177,18 @@ static void object_detach(struct vms_block *b)
 
 /* ---- Dirty bits ---- */
 
-static uint64_t bits_mapped(const struct vms_block *b)
-{
-	uint64_t bytes = block_bits_bytes(b);
-
-	return bytes <= BITS_HEAP ? 0 : align_up(bytes, b->mem->page_size);
-}
-
 static int bits_make(struct vms_block *b)
 {
-	const struct world *w = b->object.world;
-	uint64_t bytes = bits_mapped(b);
-	int64_t p;
-
-	if (!bytes) {
-		b->bits = w->alloc(w, block_bits_bytes(b));
-		if (!b->bits)
-			return fail(-ENOMEM, "no memory for the dirty bits of a block");
-		memset((void *)b->bits, 0, block_bits_bytes(b));
-		return 0;
-	}
-	p = w->mmap(w, 0, bytes, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p < 0)
-		return fail(-ENOMEM,
-			    "no address space for the dirty bits of a block: %" PRIu64 " KiB: %s",
-			    bytes >> 10, strerror((int)-p));
-	b->bits = (_Atomic(uint64_t) *)(uintptr_t)p;
+	b->bits = dirty_bits_make(b->object.world, block_bits_bytes(b));
+	if (!b->bits)
+		return fail(-ENOMEM, "no memory for the dirty bits of a block: %" PRIu64 " KiB",
+			    block_bits_bytes(b) >> 10);
 	return 0;
 }
 
 static void bits_free(struct vms_block *b)
 {
-	const struct world *w = b->object.world;
-	uint64_t bytes = bits_mapped(b);
-
-	if (b->bits && bytes)
-		w->munmap(w, (uintptr_t)b->bits, bytes);
-	else if (b->bits)
-		w->free(w, (void *)b->bits, block_bits_bytes(b));
+	dirty_bits_free(b->object.world, (void *)b->bits, block_bits_bytes(b));
 }
 
 /* ---- Birth and end ---- */

@@ -238,9 +238,9 @@ static void set_all(const struct vms_block *b, uint64_t *bits)
 
 #define BITS_HEAP 512u /* bytes of a bitmap that is no mapping of its own */
 
-static uint64_t *bits_make(const struct world *w, uint64_t bytes)
+void *dirty_bits_make(const struct world *w, uint64_t bytes)
 {
-	uint64_t *bits;
+	void *bits;
 	int64_t p;
 
 	if (bytes <= BITS_HEAP) {
@@ -251,7 +251,17 @@ static uint64_t *bits_make(const struct world *w, uint64_t bytes)
 	}
 	p = w->mmap(w, 0, bytes, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return p < 0 ? NULL : (uint64_t *)(uintptr_t)p;
+	return p < 0 ? NULL : (void *)(uintptr_t)p;
+}
+
+void dirty_bits_free(const struct world *w, void *bits, uint64_t bytes)
+{
+	if (!bits)
+		return;
+	if (bytes <= BITS_HEAP)
+		w->free(w, bits, bytes);
+	else
+		w->munmap(w, (uintptr_t)bits, bytes);
 }
 
 static int bitmap_begin(struct vms_memory *mem, struct vms_block *b, const struct vms_dirty *log)
@@ -261,7 +271,7 @@ static int bitmap_begin(struct vms_memory *mem, struct vms_block *b, const struc
 
 	if (!b->bits || log->external)
 		return 0;
-	bits = bits_make(mem->world, block_bits_bytes(b));
+	bits = dirty_bits_make(mem->world, block_bits_bytes(b));
 	if (!bits)
 		return fail(-ENOMEM, "dirty log: no memory for block '%s' of %#" PRIx64 " bytes",
 			    b->name, b->bytes);
@@ -274,15 +284,7 @@ static int bitmap_begin(struct vms_memory *mem, struct vms_block *b, const struc
 static void bitmap_end(struct vms_memory *mem, struct vms_block *b, unsigned i)
 	REQUIRES(mem->dirty_lock)
 {
-	const struct world *w = mem->world;
-	uint64_t bytes = block_bits_bytes(b);
-
-	if (!b->log[i])
-		return;
-	if (bytes <= BITS_HEAP)
-		w->free(w, b->log[i], bytes);
-	else
-		w->munmap(w, (uintptr_t)b->log[i], bytes);
+	dirty_bits_free(mem->world, b->log[i], block_bits_bytes(b));
 	b->log[i] = NULL;
 }
 
@@ -341,14 +343,6 @@ void dirty_init(struct vms_memory *mem)
 {
 	lock_init(&mem->dirty_lock, LOCK_OBJECT, "dirty logs");
 	atomic_init(&mem->logging, epoch_needs_fences() ? LOGGING_FENCED : 0);
-}
-
-static bool any_log(const struct vms_memory *mem)
-{
-	for (unsigned i = 0; i < VMS_DIRTY_LOGS; i++)
-		if (mem->log[i])
-			return true;
-	return false;
 }
 
 /* mem->log[i] becomes log, and `logging` says so. */
@@ -417,7 +411,7 @@ static int begin_bitmaps(struct vms_memory *mem, const struct vms_dirty *log)
 
 static int begin(struct vms_memory *mem, struct vms_dirty *log) REQUIRES(mem->space.lock)
 {
-	bool first = !any_log(mem), started;
+	bool first = !memory_is_logged(mem), started;
 	int err;
 
 	while (log->index < VMS_DIRTY_LOGS && mem->log[log->index])
@@ -510,7 +504,7 @@ void vms_dirty_stop(struct vms_dirty *log)
 	put(mem, log->index, NULL);
 	bitmaps_end(mem, log->index);
 	lock_drop(&mem->dirty_lock);
-	if (!any_log(mem))
+	if (!memory_is_logged(mem))
 		listeners_log_stop(mem);
 	lock_drop(&mem->space.lock);
 	let_go(log);

@@ -293,8 +293,7 @@ static int plan(struct vms_kvm *k, const struct kvm_change *changes, size_t n)
 /* The first slots: a log that runs already is told later, when the guest may have written. */
 static void join_logs(struct vms_kvm *k)
 {
-	for (unsigned i = 0; i < VMS_DIRTY_LOGS; i++)
-		k->logging |= atomic_load_explicit(&k->mem->log[i], memory_order_relaxed) != NULL;
+	k->logging |= memory_is_logged(k->mem);
 	k->joined = true;
 }
 

@@ -164,14 +164,6 @@ static size_t standing(struct vms_memory *mem, struct vms_slot_event *ev, size_t
 	return n;
 }
 
-static bool is_logging(const struct vms_memory *mem)
-{
-	for (unsigned i = 0; i < VMS_DIRTY_LOGS; i++)
-		if (mem->log[i])
-			return true;
-	return false;
-}
-
 /* One listener hears what stands. */
 static int replay(struct vms_memory *mem, struct listener *l) REQUIRES(mem->space.lock)
 {
@@ -192,7 +184,7 @@ static int replay(struct vms_memory *mem, struct listener *l) REQUIRES(mem->spac
 				ops->cancel(l->arg, ev, n);
 			err = err > 0 ? -EIO : err;
 		}
-		if (!err && is_logging(mem) && ops->log_start) {
+		if (!err && memory_is_logged(mem) && ops->log_start) {
 			err = ops->log_start(l->arg);
 			if (err && ops->revert)
 				ops->revert(l->arg, ev, n, 0);
@@ -202,7 +194,7 @@ static int replay(struct vms_memory *mem, struct listener *l) REQUIRES(mem->spac
 		if (!err && ops->commit)
 			ops->commit(l->arg, ev, n);
 		mem->world->free(mem->world, ev, bytes);
-	} else if (is_logging(mem) && ops->log_start) {
+	} else if (memory_is_logged(mem) && ops->log_start) {
 		err = ops->log_start(l->arg);
 	}
 	return err;

@@ -62,6 +62,15 @@ struct vms_memory {
 	char name[32];			    /* [I] */
 };
 
+/* Does any log run? => the lock, or the dirty lock */
+static inline bool memory_is_logged(const struct vms_memory *mem)
+{
+	for (unsigned i = 0; i < VMS_DIRTY_LOGS; i++)
+		if (atomic_load_explicit(&mem->log[i], memory_order_relaxed))
+			return true;
+	return false;
+}
+
 /* Frees blocks that ended and that nobody can read any more. In a bracket: a later call does, if
  * there is none the end of the bracket. => no lock */
 void memory_reap(struct vms_memory *mem);
