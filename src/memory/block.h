@@ -46,7 +46,7 @@ struct vms_block {
 	void *slow_arg;			 /* [I] */
 	void (*release)(void *arg);	 /* [I] HOST */
 	void *arg;			 /* [I] */
-	bool removed;			 /* [memory's lock] */
+	atomic_bool removed;		 /* [memory's lock to change] */
 	uint64_t shown;			 /* [memory's lock] bytes of slots */
 	_Atomic(uint64_t) slots;	 /* [memory's lock to change] that show it */
 	atomic_uint pins;		 /* spans that are open, and PINS_DISCARD */

@@ -163,16 +163,6 @@ static int check_map(const struct vms_edit *e, uint64_t gpa, uint64_t len, uint3
 	return err ? err : check_aligned(e, "map", gpa, len);
 }
 
-static bool is_removed(struct vms_memory *mem, const struct vms_block *b)
-{
-	bool removed;
-
-	lock_take(&mem->space.lock);
-	removed = b->removed;
-	lock_drop(&mem->space.lock);
-	return removed;
-}
-
 int vms_slot_map(struct vms_edit *e, uint64_t gpa, uint64_t len, struct vms_block *b, uint64_t off,
 		 uint32_t access)
 {
@@ -196,7 +186,7 @@ int vms_slot_map(struct vms_edit *e, uint64_t gpa, uint64_t len, struct vms_bloc
 			    len, off, b->name, b->bytes);
 	if (access & VMS_SLOT_WRITE && b->flags & VMS_BLOCK_READ)
 		return fail(-EACCES, "map: block '%s' may only be read", b->name);
-	if (is_removed(e->mem, b))
+	if (b->removed)
 		return fail(-EBUSY, "map: block '%s' was removed", b->name);
 	err = add_map(e, gpa, last, b, off, access);
 	if (!err)
