@@ -62,7 +62,8 @@ void dirty_block_end(struct vms_block *b);
  * dirty_mark_entry; the memory's lock may be held. */
 void dirty_mark_block(struct vms_block *b, uint64_t off, uint64_t len);
 
-/* A bitmap of zeros, which takes no memory before it is touched if it is large. NULL: none to be had. */
+/* A bitmap of zeros, which takes no memory before it is touched if it is large. NULL: none to be
+ * had. */
 void *dirty_bits_make(const struct world *w, uint64_t bytes);
 void dirty_bits_free(const struct world *w, void *bits, uint64_t bytes); /* NULL is fine */
 

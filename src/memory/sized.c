@@ -145,7 +145,7 @@ static __attribute__((noinline)) int store_again(struct epoch_record *r, struct 
 		e = find(port, gpa, bits / 8, VMS_SLOT_READ);                       \
 		if (__builtin_expect(!e, 0))                                        \
 			return load_again(r, port, gpa, value, bits / 8 | (order)); \
-		raw = (uint##bits##_t)touch_load(entry_host(e, gpa), bits / 8);           \
+		raw = (uint##bits##_t)touch_load(entry_host(e, gpa), bits / 8);     \
 		epoch_close(r);                                                     \
 		*value = TURN(bits, order, raw);                                    \
 		return 0;                                                           \
@@ -164,7 +164,7 @@ static __attribute__((noinline)) int store_again(struct epoch_record *r, struct 
 		e = find(port, gpa, bits / 8, VMS_SLOT_WRITE);               \
 		if (__builtin_expect(!e, 0))                                 \
 			return store_again(r, port, gpa, raw, bits / 8);     \
-		touch_store(entry_host(e, gpa), bits / 8, raw);                    \
+		touch_store(entry_host(e, gpa), bits / 8, raw);              \
 		dirty_wrote(port->mem, e->more, gpa, bits / 8);              \
 		epoch_close(r);                                              \
 		return 0;                                                    \
